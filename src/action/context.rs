@@ -1,0 +1,182 @@
+//! `ActionContext`: the only way from an action to the world.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{ActionError, ErrorKind};
+use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepId, Timestamp};
+use crate::{http, process};
+
+/// The ways to the world, made once for a run. A drill gives other ones to the same engine and the same actions.
+pub struct Doors {
+    /// The one HTTP client.
+    pub http: http::Client,
+    /// Starts processes.
+    pub processes: Arc<dyn process::Processes>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Holds the secrets.
+    pub secrets: Arc<SecretStore>,
+    /// Writes reports from the run log.
+    pub reporter: Arc<dyn Reporter>,
+    /// The folder that relative paths in the runbook start from.
+    pub folder: PathBuf,
+    /// The folder for files that the run leaves behind.
+    pub artifacts: PathBuf,
+}
+
+/// Renders a report of the run so far.
+pub trait Reporter: Send + Sync {
+    /// The report's text. `template` is a path relative to the runbook, or the name of a built-in one.
+    fn render(&self, run: &RunId, template: &str) -> Result<String, String>;
+}
+
+/// Keeps an action's checkpoints in the run log.
+pub trait Checkpoints: Send + Sync {
+    /// Saves; returns once it would survive a power cut.
+    fn save(&self, value: Value) -> BoxFuture<'_, Result<(), ActionError>>;
+    /// A line about progress, for whoever watches. Lost lines are no harm.
+    fn progress(&self, text: String);
+}
+
+/// Which attempt this is.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The run.
+    pub run: RunId,
+    /// The step.
+    pub step: StepId,
+    /// The try.
+    pub attempt: Attempt,
+    /// The same for every try of this step in this run: `RUN/STEP`.
+    pub key: String,
+    /// Set when an earlier try may have done all or part of it.
+    pub repeat: bool,
+    /// The last checkpoint an earlier try saved.
+    pub checkpoint: Option<Value>,
+}
+
+/// What an action is given: who it is, and the doors.
+pub struct ActionContext {
+    target: Target,
+    doors: Arc<Doors>,
+    checkpoints: Arc<dyn Checkpoints>,
+    cancel: CancellationToken,
+}
+
+impl ActionContext {
+    /// A context for one attempt.
+    pub fn new(
+        target: Target,
+        doors: Arc<Doors>,
+        checkpoints: Arc<dyn Checkpoints>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { target, doors, checkpoints, cancel }
+    }
+
+    /// The run, the step, the try.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Sends a request and reads the whole answer. Ends early when the run is cancelled.
+    pub async fn send(&self, request: http::Request) -> Result<http::Response, ActionError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(ActionError::cancelled()),
+            answer = self.doors.http.send(request) => answer.map_err(ActionError::from),
+        }
+    }
+
+    /// Runs a process to its end. When the run is cancelled the whole process group is stopped first.
+    pub async fn run_process(&self, spec: process::Spec) -> Result<process::Finished, ActionError> {
+        let finished = self.doors.processes.run(spec, self.cancel.clone()).await?;
+        if self.cancel.is_cancelled() && !finished.success() {
+            return Err(ActionError::cancelled());
+        }
+        Ok(finished)
+    }
+
+    /// The time, by the clock of this run.
+    pub fn now(&self) -> Timestamp {
+        self.doors.clock.now()
+    }
+
+    /// Waits, by the clock of this run. Ends early with an error when the run is cancelled.
+    pub async fn sleep(&self, duration: Duration) -> Result<(), ActionError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(ActionError::cancelled()),
+            () = self.doors.clock.sleep(duration) => Ok(()),
+        }
+    }
+
+    /// A reference to a secret that the HTTP door will fill in. Fails at once when the secret cannot be had.
+    pub fn secret(&self, name: &str) -> Result<String, ActionError> {
+        self.doors.secrets.get(name)?;
+        Ok(crate::base::secret::reference(name))
+    }
+
+    /// What an earlier try of this step saved.
+    pub fn checkpoint(&self) -> Option<&Value> {
+        self.target.checkpoint.as_ref()
+    }
+
+    /// Saves what a later try, a probe or an undo must know. Returns once it would survive a power cut.
+    pub async fn save_checkpoint(&self, value: Value) -> Result<(), ActionError> {
+        self.checkpoints.save(value).await
+    }
+
+    /// Tells whoever watches how it is going.
+    pub fn progress(&self, text: impl Into<String>) {
+        self.checkpoints.progress(text.into());
+    }
+
+    /// Renders a report of the run so far.
+    pub fn render_report(&self, template: &str) -> Result<String, ActionError> {
+        self.doors
+            .reporter
+            .render(&self.target.run, template)
+            .map_err(|reason| ActionError::new(ErrorKind::Template, reason))
+    }
+
+    /// The folder that relative paths in the runbook start from.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.doors.folder
+    }
+
+    /// The folder for files that the run leaves behind.
+    pub fn artifacts(&self) -> &std::path::Path {
+        &self.doors.artifacts
+    }
+}
+
+impl From<http::HttpError> for ActionError {
+    fn from(error: http::HttpError) -> Self {
+        let kind = match &error {
+            http::HttpError::Timeout { .. } => ErrorKind::Timeout,
+            http::HttpError::Network { .. } => ErrorKind::Network,
+            http::HttpError::TooLarge { .. } | http::HttpError::Broken { .. } => ErrorKind::InvalidResponse,
+            http::HttpError::Refused { .. } => ErrorKind::Rejected,
+            http::HttpError::BadRequest(_) => ErrorKind::InvalidParams,
+            http::HttpError::Secret(_) => ErrorKind::Secret,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<process::ProcessError> for ActionError {
+    fn from(error: process::ProcessError) -> Self {
+        let kind = match &error {
+            process::ProcessError::Secret(_) => ErrorKind::Secret,
+            process::ProcessError::NotStarted { .. } | process::ProcessError::Lost { .. } => ErrorKind::Failed,
+            process::ProcessError::Refused { .. } => ErrorKind::Rejected,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,272 @@
+//! Diagnostics: what is wrong, where exactly, and one way out. Printed in the manner of rustc.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
+
+/// A file that diagnostics point into.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name to print: a path as it was given, or `-` for standard input.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+impl Source {
+    /// A source to share between diagnostics.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into() })
+    }
+
+    /// Line and column of a byte offset, both from 1, the column in characters.
+    pub fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = floor_boundary(&self.text, offset);
+        let before = &self.text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.bytes().filter(|b| *b == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset.min(text.len()))
+}
+
+/// A range of bytes in a [`Source`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The span of these bytes.
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end: end.max(start) }
+    }
+
+    /// From the start of `self` to the end of `other`.
+    #[must_use]
+    pub fn to(self, other: Self) -> Self {
+        Self::new(self.start, other.end)
+    }
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self::new(range.start, range.end)
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing runs until it is mended.
+    Error,
+    /// It runs, and probably does not do what was meant.
+    Warning,
+}
+
+/// One finding, with its place and a way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Stable name of the kind of finding, such as `unknown-step`.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One lower-case sentence with names in backticks and no full stop.
+    pub message: String,
+    /// The file it is in.
+    pub source: Arc<Source>,
+    /// The words it is about; `None` when it is about the file as a whole.
+    pub span: Option<Span>,
+    /// What to say under the caret; may be empty.
+    pub label: String,
+    /// Another place that matters ("first defined here").
+    pub related: Vec<(Span, String)>,
+    /// A way out.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(source: &Arc<Source>, span: Span, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            source: Arc::clone(source),
+            span: Some(span),
+            label: String::new(),
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// A warning at a place.
+    pub fn warning(source: &Arc<Source>, span: Span, code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(source, span, code, message) }
+    }
+
+    /// An error about a file as a whole.
+    pub fn whole_file(source: &Arc<Source>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { span: None, ..Self::error(source, Span::default(), code, message) }
+    }
+
+    /// Says something under the caret.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Points at a second place.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Shows a way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Line and column of the words it is about.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.span.map(|span| self.source.place(span.start))
+    }
+
+    /// The finding as data, for `--format json`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let place = self.place();
+        serde_json::json!({
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "file": self.source.name,
+            "line": place.map(|(line, _)| line),
+            "column": place.map(|(_, column)| column),
+            "label": Some(&self.label).filter(|label| !label.is_empty()),
+            "related": self.related.iter().map(|(span, label)| {
+                let (line, column) = self.source.place(span.start);
+                serde_json::json!({ "line": line, "column": column, "label": label })
+            }).collect::<Vec<_>>(),
+            "help": self.help,
+        })
+    }
+
+    /// The finding as people read it. `styled` adds terminal colours.
+    pub fn render(&self, styled: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code);
+        let mut group = match self.span {
+            None => Group::with_title(title).element(Origin::path(self.source.name.as_str())),
+            Some(span) => {
+                let window = self.window(span);
+                let line_start = self.source.place(window.start).0;
+                let local = |span: Span| {
+                    let start = floor_boundary(&self.source.text, span.start).max(window.start);
+                    let end = floor_boundary(&self.source.text, span.end).clamp(start, window.end.max(start));
+                    start - window.start..end - window.start
+                };
+                let mut primary = AnnotationKind::Primary.span(local(span));
+                if !self.label.is_empty() {
+                    primary = primary.label(self.label.as_str());
+                }
+                title.element(
+                    Snippet::source(&self.source.text[window.start..window.end])
+                        .path(self.source.name.as_str())
+                        .line_start(line_start)
+                        .annotation(primary)
+                        .annotations(
+                            self.related
+                                .iter()
+                                .map(|(span, label)| AnnotationKind::Context.span(local(*span)).label(label.as_str())),
+                        ),
+                )
+            }
+        };
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+        renderer.decor_style(DecorStyle::Ascii).term_width(4096).render(&[group])
+    }
+
+    /// The whole lines that need printing: a huge file is not searched for one caret.
+    fn window(&self, span: Span) -> Span {
+        const LONGEST: usize = 64 * 1024;
+        let text = &self.source.text;
+        let first = self.related.iter().map(|(span, _)| span.start).chain([span.start]).min().unwrap_or(0);
+        let last = self.related.iter().map(|(span, _)| span.end).chain([span.end]).max().unwrap_or(0);
+        let first = floor_boundary(text, first);
+        let last = floor_boundary(text, last).max(first);
+        let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
+        // One endless line is cut too, or a minified file would fill the terminal.
+        let start = floor_boundary(text, start.max(first.saturating_sub(LONGEST)));
+        Span::new(start, floor_boundary(text, end.min(last.saturating_add(LONGEST))))
+    }
+}
+
+/// The known name nearest to a misspelt one, if any is near enough to suggest.
+pub fn nearest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = (wrong.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= limit || (wrong.len() >= 3 && name.starts_with(wrong)))
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_place_the_caret_and_the_way_out() {
+        let source = Source::new("a.yaml", "runbook: a\nsteps:\n  x:\n    need: [y]\n");
+        let shown = Diagnostic::error(&source, Span::new(29, 33), "unknown-key", "unknown key `need` in step `x`")
+            .label("did you mean `needs`?")
+            .help("write `needs`")
+            .render(false);
+        assert_eq!(
+            shown,
+            "\
+error[unknown-key]: unknown key `need` in step `x`
+ --> a.yaml:4:5
+  |
+4 |     need: [y]
+  |     ^^^^ did you mean `needs`?
+  |
+  = help: write `needs`"
+        );
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        assert_eq!(nearest("need", ["needs", "uses"]), Some("needs"));
+        assert_eq!(nearest("vercel.env.st", ["vercel.env.set", "vercel.redeploy"]), Some("vercel.env.set"));
+        assert_eq!(nearest("banana", ["needs", "uses"]), None);
+    }
+
+    #[test]
+    fn a_span_past_the_end_is_no_panic() {
+        let source = Source::new("a", "é");
+        let diagnostic = Diagnostic::error(&source, Span::new(1, 99), "x", "m").related(Span::new(50, 60), "r");
+        assert!(diagnostic.render(false).contains("error[x]: m"));
+    }
+}

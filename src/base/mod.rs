@@ -1,0 +1,20 @@
+//! The ground floor: names, time, secrets, digests and diagnostics. Knows nothing of the floors above.
+
+pub mod clock;
+pub mod diagnostic;
+pub mod digest;
+pub mod duration;
+pub mod id;
+pub mod redact;
+pub mod secret;
+
+pub use clock::{Clock, Timestamp};
+pub use diagnostic::{Diagnostic, Severity, Source, Span};
+pub use digest::Digest;
+pub use duration::HumanDuration;
+pub use id::{Attempt, RunId, RunbookName, StepId};
+pub use redact::Redactor;
+pub use secret::{Secret, SecretSource, SecretStore};
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

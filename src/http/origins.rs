@@ -1,0 +1,125 @@
+//! Where requests really go: a vendor's own address, or the stand-in that was named for it.
+
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+
+/// The vendors whose address can be set by name. Sources: the base addresses in each vendor's own API reference.
+const VENDORS: [(&str, &str); 2] = [("clerk", "https://api.clerk.com"), ("vercel", "https://api.vercel.com")];
+
+/// Why an `--endpoint` was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginsError {
+    /// No `=` in it.
+    #[error("`{0}` is not of the form NAME=URL")]
+    NoEquals(String),
+    /// Neither a vendor nor an address before the `=`.
+    #[error("`{name}` is neither a vendor ({known}) nor an address such as `https://status.clerk.com`")]
+    UnknownVendor {
+        /// What stood before the `=`.
+        name: String,
+        /// The vendors there are.
+        known: String,
+    },
+    /// No address after the `=`.
+    #[error("`{0}` is not an address such as `http://127.0.0.1:4010`")]
+    NotAnAddress(String),
+}
+
+/// Maps origins (scheme, host, port) to other ones. Paths and queries stay.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    moved: BTreeMap<String, Url>,
+    closed: bool,
+}
+
+impl Origins {
+    /// Sends what is meant for `origin` to `target`.
+    pub fn set(&mut self, origin: &str, target: &str) -> Result<(), OriginsError> {
+        let from = VENDORS.iter().find(|(name, _)| *name == origin).map_or(origin, |(_, base)| *base);
+        let known = || VENDORS.map(|(name, _)| name).join(", ");
+        let from =
+            parse(from).ok_or_else(|| OriginsError::UnknownVendor { name: origin.to_owned(), known: known() })?;
+        let to = parse(target).ok_or_else(|| OriginsError::NotAnAddress(target.to_owned()))?;
+        self.moved.insert(key(&from), to);
+        Ok(())
+    }
+
+    /// Reads `clerk=http://127.0.0.1:4010` or `https://status.clerk.com=http://127.0.0.1:4020`.
+    pub fn set_from_text(&mut self, text: &str) -> Result<(), OriginsError> {
+        // The last `=` before a scheme: addresses themselves hold none here.
+        let (name, target) = text.rsplit_once('=').ok_or_else(|| OriginsError::NoEquals(text.to_owned()))?;
+        self.set(name.trim(), target.trim())
+    }
+
+    /// From now on only what is mapped can be reached: a drill never leaves this machine.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Is there a place of its own for this address?
+    pub fn has(&self, url: &str) -> bool {
+        parse(url).is_some_and(|url| self.moved.contains_key(&key(&url)))
+    }
+
+    /// The names and targets, for messages.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        self.moved.iter().map(|(from, to)| (from.as_str(), to.to_string()))
+    }
+
+    /// Where a request for `url` goes. `None` when this client may not go there.
+    pub(super) fn resolve(&self, url: Url) -> Option<Url> {
+        let Some(target) = self.moved.get(&key(&url)) else { return (!self.closed).then_some(url) };
+        let mut moved = target.clone();
+        let prefix = target.path().trim_end_matches('/').to_owned();
+        moved.set_path(&format!("{prefix}{}", url.path()));
+        moved.set_query(url.query());
+        Some(moved)
+    }
+}
+
+fn parse(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
+fn key(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_a_vendor_by_name_and_a_host_by_address() {
+        let mut origins = Origins::default();
+        origins.set_from_text("clerk=http://127.0.0.1:4010").unwrap();
+        origins.set_from_text("https://status.clerk.com=http://127.0.0.1:4020/page").unwrap();
+        let resolve = |url: &str| origins.resolve(Url::parse(url).unwrap()).unwrap().to_string();
+        assert_eq!(resolve("https://api.clerk.com/v1/jwks?a=b"), "http://127.0.0.1:4010/v1/jwks?a=b");
+        assert_eq!(
+            resolve("https://status.clerk.com/api/v2/summary.json"),
+            "http://127.0.0.1:4020/page/api/v2/summary.json"
+        );
+        assert_eq!(resolve("https://example.com/x"), "https://example.com/x");
+    }
+
+    #[test]
+    fn a_closed_map_lets_nothing_else_out() {
+        let mut origins = Origins::default();
+        origins.set("clerk", "http://127.0.0.1:4010").unwrap();
+        origins.close();
+        assert!(origins.resolve(Url::parse("https://example.com/").unwrap()).is_none());
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_endpoint() {
+        let mut origins = Origins::default();
+        assert_eq!(
+            origins.set_from_text("clark=http://127.0.0.1:1").unwrap_err().to_string(),
+            "`clark` is neither a vendor (clerk, vercel) nor an address such as `https://status.clerk.com`"
+        );
+        assert!(origins.set_from_text("clerk").is_err());
+        assert!(origins.set_from_text("clerk=ftp://x").is_err());
+    }
+}

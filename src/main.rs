@@ -1,0 +1,3 @@
+//! The `runbook` binary.
+
+fn main() {}
