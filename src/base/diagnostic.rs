@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn shows_the_place_the_caret_and_the_way_out() {
         let source = Source::new("a.yaml", "runbook: a\nsteps:\n  x:\n    need: [y]\n");
-        let shown = Diagnostic::error(&source, Span::new(29, 33), "unknown-key", "unknown key `need` in step `x`")
+        let shown = Diagnostic::error(&source, Span::new(27, 31), "unknown-key", "unknown key `need` in step `x`")
             .label("did you mean `needs`?")
             .help("write `needs`")
             .render(false);
