@@ -8,3 +8,4 @@ pub mod action;
 pub mod base;
 pub mod http;
 pub mod process;
+pub mod runbook;

@@ -1,0 +1,18 @@
+//! What is written: a runbook file as typed data, with the place of every word kept for messages.
+
+pub mod document;
+pub mod fields;
+mod input;
+mod load;
+pub mod node;
+mod place;
+mod read;
+pub mod template;
+
+pub use document::{
+    Approval, Arm, AskField, Backoff, Decide, Does, Input, InputType, Level, Manual, Measure, Need, OnFailure,
+    OnTimeout, OutputType, Retry, Runbook, Step, StepResult, Templated, Undo, Until,
+};
+pub use input::{InputProblem, resolve as resolve_inputs};
+pub use load::{Loaded, load, load_file};
+pub use template::{Expression, Scope, Template, TemplateError};

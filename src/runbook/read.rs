@@ -1,0 +1,238 @@
+//! Reads nodes into types and keeps every problem, so that one look at a file finds them all.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::fields::Field;
+use super::node::{Content, Key, Node};
+use super::place::locate;
+use super::template::{Expression, Template, TemplateError};
+use crate::base::diagnostic::nearest;
+use crate::base::{Diagnostic, HumanDuration, Source, Span};
+
+/// Collects problems while it reads.
+pub(super) struct Reader<'s> {
+    pub(super) source: &'s Arc<Source>,
+    pub(super) problems: Vec<Diagnostic>,
+}
+
+/// The entries of a map whose keys are known.
+pub(super) struct Fields<'n> {
+    entries: Vec<(&'n Key, &'n Node)>,
+    /// Where the map stands, for what is missing from it.
+    pub(super) span: Span,
+}
+
+impl<'n> Fields<'n> {
+    /// The entry of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| *node)
+    }
+
+    /// The key of this name.
+    pub(super) fn key(&self, name: &str) -> Option<&'n Key> {
+        self.entries.iter().find(|(key, _)| key.text == name).map(|(key, _)| *key)
+    }
+}
+
+impl<'s> Reader<'s> {
+    pub(super) fn new(source: &'s Arc<Source>) -> Self {
+        Self { source, problems: Vec::new() }
+    }
+
+    /// Keeps an error.
+    pub(super) fn error(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+        self.problems.push(Diagnostic::error(self.source, span, code, message));
+        let last = self.problems.len() - 1;
+        &mut self.problems[last]
+    }
+
+    /// Says that a node is of the wrong type.
+    fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str) {
+        let found = node.kind();
+        self.error(node.span, "wrong-type", format!("{what} must be {wanted}, not {found}"));
+    }
+
+    /// The entries of a map with any keys; duplicates are reported and the first one counts.
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n Key, &'n Node)> {
+        let Content::Map(entries) = &node.content else {
+            self.wrong_type(node, what, "a map");
+            return Vec::new();
+        };
+        let mut first: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+        let mut kept = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            if let Some(before) = first.get(key.text.as_str()) {
+                let before = *before;
+                let problem = self.error(key.span, "duplicate-key", format!("`{}` is given twice in {what}", key.text));
+                problem.related.push((before, "first given here".to_owned()));
+                problem.help = Some("keep one of the two".to_owned());
+            } else {
+                first.insert(&key.text, key.span);
+                kept.push((key, value));
+            }
+        }
+        kept
+    }
+
+    /// The entries of a map whose keys are known; unknown ones are reported with the nearest known one.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[Field]) -> Option<Fields<'n>> {
+        if !matches!(node.content, Content::Map(_)) {
+            self.wrong_type(node, what, "a map");
+            return None;
+        }
+        let mut entries = self.entries(node, what);
+        entries.retain(|(key, _)| {
+            let is_known = known.iter().any(|field| field.name == key.text);
+            if !is_known {
+                let near = nearest(&key.text, known.iter().map(|field| field.name));
+                let problem = self.error(key.span, "unknown-key", format!("unknown key `{}` in {what}", key.text));
+                problem.help = Some(match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        format!("known keys: {}", known.iter().map(|field| field.name).collect::<Vec<_>>().join(", "))
+                    }
+                });
+            }
+            is_known
+        });
+        Some(Fields { entries, span: node.span })
+    }
+
+    /// A text; numbers and booleans are taken as they are written.
+    pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+        match &node.content {
+            Content::Text(text) => Some(text.clone()),
+            Content::Number(number) => Some(number.to_string()),
+            Content::Bool(value) => Some(value.to_string()),
+            Content::Null | Content::List(_) | Content::Map(_) => {
+                self.wrong_type(node, what, "a text");
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        match &node.content {
+            Content::Bool(value) => Some(*value),
+            Content::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_lowercase().as_str()) => {
+                let meant = if ["yes", "on"].contains(&text.to_lowercase().as_str()) { "true" } else { "false" };
+                self.error(node.span, "wrong-type", format!("{what} must be `true` or `false`")).help =
+                    Some(format!("in YAML 1.2 `{text}` is a text; write `{meant}`"));
+                None
+            }
+            _ => {
+                self.wrong_type(node, what, "`true` or `false`");
+                None
+            }
+        }
+    }
+
+    /// A whole number from 1.
+    pub(super) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
+        let number = match &node.content {
+            Content::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n >= 1),
+            _ => None,
+        };
+        if number.is_none() {
+            self.error(node.span, "wrong-type", format!("{what} must be a whole number from 1"));
+        }
+        number
+    }
+
+    /// A length of time.
+    pub(super) fn duration(&mut self, node: &Node, what: &str) -> Option<HumanDuration> {
+        let text = match &node.content {
+            Content::Text(text) => text.clone(),
+            Content::Number(number) => number.to_string(),
+            _ => {
+                self.wrong_type(node, what, "a duration such as `90s` or `15m`");
+                return None;
+            }
+        };
+        match HumanDuration::from_str(&text) {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                let problem = self.error(node.span, "duration", format!("{what}: {error}"));
+                if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+                    problem.help = Some(format!("a number needs its unit: `{text}s`"));
+                }
+                None
+            }
+        }
+    }
+
+    /// One of some words.
+    pub(super) fn word<T>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T>
+    where
+        T: Copy,
+    {
+        let found = match &node.content {
+            Content::Text(text) => text.as_str(),
+            _ => "",
+        };
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == found) {
+            return Some(*value);
+        }
+        let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let near = nearest(found, words.iter().map(|(word, _)| *word)).map(|near| format!("did you mean `{near}`?"));
+        let shown = if found.is_empty() { node.kind().to_owned() } else { format!("`{found}`") };
+        self.error(node.span, "unknown-word", format!("{what} must be one of {all}, not {shown}")).help = near;
+        None
+    }
+
+    /// A list of nodes.
+    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.content {
+            Content::List(items) => items,
+            _ => {
+                self.wrong_type(node, what, "a list");
+                &[]
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+        self.list(node, what).iter().filter_map(|item| self.text(item, what)).collect()
+    }
+
+    /// A text that may hold `{{ … }}`; its syntax is checked here.
+    pub(super) fn template(&mut self, node: &Node, what: &str) -> Option<Template> {
+        let template = Template(self.text(node, what)?);
+        if !template.is_plain()
+            && let Err(error) = template.references()
+        {
+            self.template_error(node, &template.0, &error);
+        }
+        Some(template)
+    }
+
+    /// An expression; its syntax is checked here.
+    pub(super) fn expression(&mut self, node: &Node, what: &str) -> Option<Expression> {
+        let expression = Expression(self.text(node, what)?);
+        if let Err(error) = expression.references() {
+            self.template_error(node, &expression.0, &error);
+        }
+        Some(expression)
+    }
+
+    /// Keeps a problem inside a text, with the caret under the exact words.
+    pub(super) fn template_error(&mut self, node: &Node, decoded: &str, error: &TemplateError) {
+        let problem = template_problem(self.source, node, decoded, error);
+        self.problems.push(problem);
+    }
+}
+
+/// A problem inside a text, with the caret under the exact words.
+pub(super) fn template_problem(source: &Arc<Source>, node: &Node, decoded: &str, error: &TemplateError) -> Diagnostic {
+    let span = match &error.range {
+        Some(range) => locate(source, node.span, decoded, range),
+        None => node.span,
+    };
+    let mut problem = Diagnostic::error(source, span, "template", error.message.clone());
+    problem.help.clone_from(&error.help);
+    problem
+}
