@@ -204,7 +204,7 @@ fn looks_up(file: &str, text: &str) -> Vec<Objection> {
 
     let mut objections = Vec::new();
     for path in paths(text) {
-        let Some(target) = path.from_root(root, &module) else { continue };
+        let Some(target) = path.target(root, &module) else { continue };
         let what = match target.as_deref() {
             None | Some("*") => format!("`{own}` names the whole crate; name the module"),
             Some(name) if name == own => continue,
@@ -292,7 +292,7 @@ struct Named {
 
 impl Named {
     /// The top-level module it leads to; `Some(None)` for the root itself; `None` when it does not start from the root.
-    fn from_root(&self, root: &str, module: &[String]) -> Option<Option<String>> {
+    fn target(&self, root: &str, module: &[String]) -> Option<Option<String>> {
         let first = self.segments.first()?;
         if first == root {
             // In `main.rs` the root's name alone may be a variable.
