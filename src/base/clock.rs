@@ -45,6 +45,7 @@ pub fn after(start: Timestamp, duration: Duration) -> Timestamp {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is to ask")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
