@@ -7,5 +7,6 @@
 pub mod action;
 pub mod base;
 pub mod http;
+pub mod plan;
 pub mod process;
 pub mod runbook;

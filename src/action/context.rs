@@ -173,7 +173,7 @@ impl From<http::HttpError> for ActionError {
 impl From<process::ProcessError> for ActionError {
     fn from(error: process::ProcessError) -> Self {
         let kind = match &error {
-            process::ProcessError::Secret(_) => ErrorKind::Secret,
+            process::ProcessError::Secret(_) | process::ProcessError::SecretInArgv { .. } => ErrorKind::Secret,
             process::ProcessError::NotStarted { .. } | process::ProcessError::Lost { .. } => ErrorKind::Failed,
             process::ProcessError::Refused { .. } => ErrorKind::Rejected,
         };

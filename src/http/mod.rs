@@ -132,7 +132,9 @@ impl Response {
 
     /// The body as text, whatever it is.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        crate::base::secret::disarm(&mut text);
+        text
     }
 
     /// The body as JSON, if it is that.
@@ -287,7 +289,11 @@ impl Client {
         let headers = answer
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                crate::base::secret::disarm(&mut value);
+                (name.as_str().to_owned(), value)
+            })
             .collect();
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {

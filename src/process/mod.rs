@@ -79,7 +79,13 @@ pub enum ProcessError {
         /// The first word of the command.
         program: String,
     },
-    /// A secret could not be had, or would have been visible.
+    /// A secret would have stood among the arguments.
+    #[error("`{program}` would show a secret among its arguments, where everybody on this machine can read it")]
+    SecretInArgv {
+        /// The first word of the command.
+        program: String,
+    },
+    /// A secret could not be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
@@ -117,6 +123,9 @@ impl LocalProcesses {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let not_started =
             |error: std::io::Error| ProcessError::NotStarted { program: program.clone(), reason: error.to_string() };
+        if spec.argv.iter().any(|word| crate::base::secret::has_reference(word)) {
+            return Err(ProcessError::SecretInArgv { program: crate::base::secret::shown(&program) });
+        }
         let mut command = std::process::Command::new(&program);
         command
             .args(spec.argv.iter().skip(1))
@@ -235,6 +244,13 @@ mod tests {
             door().run(shell("head -c 3000000 /dev/zero | tr '\\0' x"), CancellationToken::new()).await.unwrap();
         assert_eq!(finished.stdout.bytes, 3_000_000);
         assert!(finished.stdout.text.len() < 2048 && finished.stdout.truncated);
+    }
+
+    #[tokio::test]
+    async fn a_secret_never_stands_among_the_arguments() {
+        let argv = vec!["echo".to_owned(), crate::base::secret::reference("token")];
+        let error = door().run(Spec { argv, ..shell("") }, CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error, ProcessError::SecretInArgv { program: "echo".into() });
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reads nodes into types and keeps every problem, so that one look at a file finds them all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl<'s> Reader<'s> {
             self.wrong_type(node, what, "a map");
             return Vec::new();
         };
-        let mut first: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+        let mut first: BTreeMap<&str, Span> = BTreeMap::new();
         let mut kept = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             if let Some(before) = first.get(key.text.as_str()) {
