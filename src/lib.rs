@@ -9,4 +9,5 @@ pub mod base;
 pub mod http;
 pub mod plan;
 pub mod process;
+pub mod run;
 pub mod runbook;

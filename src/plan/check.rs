@@ -16,7 +16,7 @@ use crate::runbook::{Does, Loaded, Step, Templated, Undo};
 /// What can be read of a step by name.
 const STEP_FACTS: [&str; 7] = ["outputs", "result", "error", "attempts", "started_at", "finished_at", "approval"];
 /// What can be read of the run by name.
-const RUN_FACTS: [&str; 6] = ["id", "name", "now", "started_at", "by", "drill"];
+const RUN_FACTS: [&str; 7] = ["id", "name", "now", "started_at", "by", "drill", "outcome"];
 /// What can be read of a failure by name.
 const ERROR_FACTS: [&str; 6] = ["kind", "message", "status", "code", "trace", "retry_after_ms"];
 
@@ -165,8 +165,12 @@ impl Checker<'_> {
             Some(Undo::Auto) if undo_of(step, self.registry).is_none() => {
                 let name = action_name(step).unwrap_or("this step").to_owned();
                 if self.registry.get(&name).is_some() {
-                    self.error(&[section, id.as_str(), "undo"], "no-undo", format!("`{name}` does not know how to undo itself"))
-                        .help = Some("name the action that reverses it: `undo: { uses: …, with: { … } }`".to_owned());
+                    self.error(
+                        &[section, id.as_str(), "undo"],
+                        "no-undo",
+                        format!("`{name}` does not know how to undo itself"),
+                    )
+                    .help = Some("name the action that reverses it: `undo: { uses: …, with: { … } }`".to_owned());
                 }
             }
             Some(Undo::Auto) | None => {}
@@ -252,8 +256,12 @@ impl Checker<'_> {
                 let path = full(at);
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let variable = format!("{}_TOKEN", name.to_uppercase());
-                self.error(&path, "missing-secret", format!("`{uses}` takes the secret `{name}`, which is not declared"))
-                    .help = Some(format!("declare it: `secrets: {{ {name}: {{ env: {variable} }} }}`"));
+                self.error(
+                    &path,
+                    "missing-secret",
+                    format!("`{uses}` takes the secret `{name}`, which is not declared"),
+                )
+                .help = Some(format!("declare it: `secrets: {{ {name}: {{ env: {variable} }} }}`"));
             }
             self.used_secrets.insert(name);
         }
@@ -318,7 +326,12 @@ impl Checker<'_> {
         }
     }
 
-    fn reference(&mut self, place: &Place<'_>, step: &Step, reference: &Reference) -> Result<(), (String, Option<String>)> {
+    fn reference(
+        &mut self,
+        place: &Place<'_>,
+        step: &Step,
+        reference: &Reference,
+    ) -> Result<(), (String, Option<String>)> {
         let second = reference.path.get(1).map(String::as_str);
         match reference.root() {
             "inputs" => self.named(second, "input", self.loaded.runbook.inputs.keys().map(String::as_str)),
@@ -326,7 +339,8 @@ impl Checker<'_> {
             "secrets" => {
                 self.named(second, "secret", self.loaded.runbook.secrets.keys().map(String::as_str))?;
                 self.used_secrets.extend(second.map(str::to_owned));
-                let allowed = place.starts_with(&["with"]) || place.starts_with(&["env"]) || place.starts_with(&["undo"]);
+                let allowed =
+                    place.starts_with(&["with"]) || place.starts_with(&["env"]) || place.starts_with(&["undo"]);
                 if !allowed || matches!(step.does, Does::Decide(_)) {
                     let where_to = if place.starts_with(&["argv"]) {
                         "arguments are visible to everybody on the machine; use `env:`"
@@ -370,7 +384,12 @@ impl Checker<'_> {
         Err((format!("there is no {what} `{name}`"), Some(help)))
     }
 
-    fn step_reference(&mut self, place: &Place<'_>, name: &str, rest: &[String]) -> Result<(), (String, Option<String>)> {
+    fn step_reference(
+        &mut self,
+        place: &Place<'_>,
+        name: &str,
+        rest: &[String],
+    ) -> Result<(), (String, Option<String>)> {
         let runbook = &self.loaded.runbook;
         let Ok(id) = StepId::new(name) else {
             return Err((format!("there is no step `{name}`"), None));
@@ -472,8 +491,13 @@ impl Checker<'_> {
             if !self.used_secrets.contains(name) {
                 let span = self.loaded.key_span(&["secrets", name]);
                 self.problems.push(
-                    Diagnostic::warning(&self.loaded.source, span, "unused-secret", format!("secret `{name}` is never used"))
-                        .help("take it away, so that nobody has to supply it"),
+                    Diagnostic::warning(
+                        &self.loaded.source,
+                        span,
+                        "unused-secret",
+                        format!("secret `{name}` is never used"),
+                    )
+                    .help("take it away, so that nobody has to supply it"),
                 );
             }
         }

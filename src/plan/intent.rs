@@ -9,7 +9,7 @@ use crate::action::{Intent, Registry};
 use crate::base::StepId;
 use crate::base::secret;
 use crate::runbook::template::{json_value, secret_value};
-use crate::runbook::{Does, Expression, InputType, Runbook, Scope, Step, Template, Templated, TemplateError};
+use crate::runbook::{Does, Expression, InputType, Runbook, Scope, Step, Template, TemplateError, Templated};
 
 /// What is known of a condition before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -159,9 +159,10 @@ fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, scope: &
             })
         }),
         undo: undo_of(step, registry).map(|(_, words)| words),
-        measure: step.measure.as_ref().map(|measure| {
-            json!({ "expires": text_ahead(&measure.expires, scope), "closed_by": measure.closed_by })
-        }),
+        measure: step
+            .measure
+            .as_ref()
+            .map(|measure| json!({ "expires": text_ahead(&measure.expires, scope), "closed_by": measure.closed_by })),
         limits: limits(step),
         allow_failure: step.allow_failure,
     }
@@ -318,9 +319,11 @@ fn text_ahead(template: &Template, scope: &Scope) -> String {
 fn unknown(template: &Template) -> String {
     pieces(&template.0)
         .into_iter()
-        .map(|(text, is_expansion)| {
-            if is_expansion { format!("‹{}›", text.trim_matches(['{', '}', ' '])) } else { text.to_owned() }
-        })
+        .map(
+            |(text, is_expansion)| {
+                if is_expansion { format!("‹{}›", text.trim_matches(['{', '}', ' '])) } else { text.to_owned() }
+            },
+        )
         .collect()
 }
 
@@ -345,9 +348,13 @@ fn pieces(text: &str) -> Vec<(&str, bool)> {
 /// The steps whose values a step's texts read, besides its own.
 pub fn steps_read(step: &Step) -> Vec<StepId> {
     let in_templates = templates(step).into_iter().filter_map(|(_, template)| template.references().ok());
-    let in_expressions = super::expressions(step).into_iter().filter_map(|(_, expression)| expression.references().ok());
-    let mut found: Vec<StepId> =
-        in_templates.chain(in_expressions).flatten().filter_map(|reference| StepId::new(reference.root()).ok()).collect();
+    let in_expressions =
+        super::expressions(step).into_iter().filter_map(|(_, expression)| expression.references().ok());
+    let mut found: Vec<StepId> = in_templates
+        .chain(in_expressions)
+        .flatten()
+        .filter_map(|reference| StepId::new(reference.root()).ok())
+        .collect();
     found.sort();
     found.dedup();
     found

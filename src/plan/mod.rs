@@ -91,7 +91,8 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
     }
     let inputs = resolve_inputs(&loaded.runbook.inputs, given).map_err(Unplanned::Inputs)?;
     let runbook = loaded.runbook.clone();
-    let facts = runbook.steps.iter().chain(&runbook.finally).map(|(id, step)| (id.clone(), facts(step, registry))).collect();
+    let facts =
+        runbook.steps.iter().chain(&runbook.finally).map(|(id, step)| (id.clone(), facts(step, registry))).collect();
     let digest = digest(&runbook, &inputs);
     Ok(Plan::assemble(Stored {
         format: FORMAT,

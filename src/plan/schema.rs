@@ -84,7 +84,8 @@ fn action_names(registry: &Registry) -> Value {
 /// Wherever an action wants a number, a boolean or a word of a list, a template may stand for it.
 fn allow_templates(schema: &mut Value) {
     let Some(definitions) = schema.pointer_mut("/$defs").and_then(Value::as_object_mut) else { return };
-    let ours: Vec<&str> = DEFINITIONS.iter().map(|(name, _, _)| *name).chain(["Step", "ActionName", "ErrorKind", "Duration"]).collect();
+    let ours: Vec<&str> =
+        DEFINITIONS.iter().map(|(name, _, _)| *name).chain(["Step", "ActionName", "ErrorKind", "Duration"]).collect();
     for (name, definition) in definitions.iter_mut().filter(|(name, _)| !ours.contains(&name.as_str())) {
         let _ = name;
         let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else { continue };
@@ -92,7 +93,9 @@ fn allow_templates(schema: &mut Value) {
             let text_already = property.get("type").is_some_and(|kind| {
                 *kind == json!("string") || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("string")))
             });
-            if text_already || property.get("type").is_none() && property.get("$ref").is_none() && property.get("anyOf").is_none() {
+            if text_already
+                || property.get("type").is_none() && property.get("$ref").is_none() && property.get("anyOf").is_none()
+            {
                 continue;
             }
             let description = property.get("description").cloned();
