@@ -11,3 +11,4 @@ pub mod plan;
 pub mod process;
 pub mod run;
 pub mod runbook;
+pub mod runlog;

@@ -1,0 +1,188 @@
+//! The folder of runs: one folder each, named by the run's id.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::base::{RunId, Timestamp};
+use crate::plan::{Plan, PlanError};
+
+const PLAN: &str = "plan.json";
+const LOG: &str = "log.jsonl";
+
+/// Why a run cannot be found or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such run.
+    #[error("there is no run `{wanted}` in {folder}")]
+    NoRun {
+        /// What was asked for.
+        wanted: String,
+        /// Where it was looked for.
+        folder: String,
+    },
+    /// More than one run fits.
+    #[error("`{wanted}` could be {}", .fits.join(" or "))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// The runs that fit.
+        fits: Vec<String>,
+    },
+    /// The stored plan cannot be read.
+    #[error("{path}: {source}")]
+    Plan {
+        /// The file.
+        path: String,
+        /// Why.
+        source: PlanError,
+    },
+}
+
+/// All runs on this machine, of one user.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One run's folder.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    /// The run's id.
+    pub id: RunId,
+    path: PathBuf,
+}
+
+impl Store {
+    /// The store in a folder, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder that holds the runs.
+    pub fn runs_folder(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Makes a folder for a new run and stores its plan there, durably.
+    pub fn create(&self, plan: &Plan, now: Timestamp) -> Result<RunFolder, StoreError> {
+        let runs = self.runs_folder();
+        std::fs::create_dir_all(&runs).map_err(|error| io_error(&runs, error))?;
+        loop {
+            let id = RunId::new(now, entropy());
+            let path = runs.join(id.as_str());
+            match std::fs::create_dir(&path) {
+                Ok(()) => {
+                    let folder = RunFolder { id, path };
+                    folder.write_durably(PLAN, plan.to_json().to_string().as_bytes())?;
+                    File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
+                    return Ok(folder);
+                }
+                // Two runs in the same second drew the same letters: draw again.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(io_error(&path, error)),
+            }
+        }
+    }
+
+    /// Every run, the newest first. Ids sort by time, so no log needs reading.
+    pub fn list(&self) -> Result<Vec<RunFolder>, StoreError> {
+        let runs = self.runs_folder();
+        let entries = match std::fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error(&runs, error)),
+        };
+        let mut found: Vec<RunFolder> = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| {
+                let id = RunId::parse(entry.file_name().to_str()?)?;
+                Some(RunFolder { id, path: entry.path() })
+            })
+            .collect();
+        found.sort_by(|one, other| other.id.cmp(&one.id));
+        Ok(found)
+    }
+
+    /// Finds a run by its id, the start or the end of its id, or `last`.
+    pub fn find(&self, wanted: &str) -> Result<RunFolder, StoreError> {
+        let all = self.list()?;
+        let none = || StoreError::NoRun { wanted: wanted.to_owned(), folder: self.runs_folder().display().to_string() };
+        if wanted == "last" {
+            return all.into_iter().next().ok_or_else(none);
+        }
+        let fits: Vec<RunFolder> = all
+            .into_iter()
+            .filter(|run| !wanted.is_empty() && (run.id.as_str().starts_with(wanted) || run.id.as_str().ends_with(wanted)))
+            .collect();
+        match fits.as_slice() {
+            [] => Err(none()),
+            [one] => Ok(one.clone()),
+            several => Err(StoreError::Ambiguous {
+                wanted: wanted.to_owned(),
+                fits: several.iter().map(|run| run.id.to_string()).collect(),
+            }),
+        }
+    }
+}
+
+impl RunFolder {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
+    /// The stored plan.
+    pub fn plan(&self) -> Result<Plan, StoreError> {
+        let path = self.path.join(PLAN);
+        let text = std::fs::read_to_string(&path).map_err(|error| io_error(&path, error))?;
+        Plan::from_json(&text).map_err(|source| StoreError::Plan { path: path.display().to_string(), source })
+    }
+
+    /// Writes a file of this run so that it is there whole or not at all, even after a power cut.
+    pub fn write_durably(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!(".{name}.new"));
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            std::fs::rename(&temporary, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| io_error(&path, error))
+    }
+
+    /// Reads a file of this run; `None` when there is none of this name.
+    pub fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let path = self.path.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error(&path, error)),
+        }
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { path: path.display().to_string(), source }
+}
+
+/// Differs from run to run. Names need not be unguessable, only distinct, so the hasher's seed from the system will do.
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
