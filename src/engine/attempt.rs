@@ -1,0 +1,113 @@
+//! One try of one step, on a task of its own: the action, its limit on time, its checkpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Notice;
+use crate::action::{
+    ActionContext, ActionError, AnyAction, Checkpoints, Done, Doors, ErrorKind, Probed, Target, Undone,
+};
+use crate::base::{Attempt, BoxFuture, HumanDuration, StepId};
+
+/// How long an action may take to end after it was told to. Stopping a process group takes its grace and a little more.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// What a task tells the driver.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A try ended.
+    Finished { step: StepId, attempt: Attempt, result: Result<Value, ActionError> },
+    /// An action wants something remembered before it goes on.
+    Checkpoint { step: StepId, attempt: Attempt, value: Value, saved: oneshot::Sender<()> },
+    /// An undo ended.
+    Undone { step: StepId, result: Result<Undone, ActionError> },
+    /// A probe found something out.
+    Probed { step: StepId, found: Result<Probed<Value>, ActionError> },
+    /// People answered; `None` when nobody can be asked.
+    Replied { step: StepId, reply: Option<super::Reply> },
+}
+
+/// What a try is made of.
+pub(super) struct Try {
+    pub action: Arc<dyn AnyAction>,
+    pub params: Value,
+    pub target: Target,
+    pub doors: Arc<Doors>,
+    pub timeout: Option<HumanDuration>,
+    pub cancel: CancellationToken,
+    pub reports: mpsc::Sender<Report>,
+    pub notices: std::sync::mpsc::Sender<Notice>,
+}
+
+impl Try {
+    fn context(&self) -> ActionContext {
+        let remember = Remember {
+            step: self.target.step.clone(),
+            attempt: self.target.attempt,
+            reports: self.reports.clone(),
+            notices: self.notices.clone(),
+        };
+        ActionContext::new(self.target.clone(), Arc::clone(&self.doors), Arc::new(remember), self.cancel.clone())
+    }
+
+    /// Runs the action within its limit on time.
+    pub(super) async fn run(mut self) -> Result<Value, ActionError> {
+        let cx = self.context();
+        let params = std::mem::take(&mut self.params);
+        let mut acting = self.action.run(&cx, params);
+        let Some(HumanDuration(limit)) = self.timeout else { return acting.await };
+        tokio::select! {
+            biased;
+            result = &mut acting => result,
+            () = self.doors.clock.sleep(limit) => {
+                // Told to stop, and given the time to do so: dropping a future stops no process.
+                self.cancel.cancel();
+                let _ = tokio::time::timeout(ENDING, acting).await;
+                Err(ActionError::new(ErrorKind::Timeout, format!("it took longer than {}", HumanDuration(limit))))
+            }
+        }
+    }
+
+    /// Finds out what became of an earlier try.
+    pub(super) async fn probe(mut self) -> Result<Probed<Value>, ActionError> {
+        let cx = self.context();
+        let params = std::mem::take(&mut self.params);
+        self.action.probe(&cx, params).await
+    }
+
+    /// Reverses what was done.
+    pub(super) async fn undo(mut self, done: Done<Value>) -> Result<Undone, ActionError> {
+        let cx = self.context();
+        let params = std::mem::take(&mut self.params);
+        self.action.undo(&cx, params, done).await
+    }
+}
+
+/// Carries an action's checkpoints to the driver, who alone writes the log.
+struct Remember {
+    step: StepId,
+    attempt: Attempt,
+    reports: mpsc::Sender<Report>,
+    notices: std::sync::mpsc::Sender<Notice>,
+}
+
+impl Checkpoints for Remember {
+    fn save(&self, value: Value) -> BoxFuture<'_, Result<(), ActionError>> {
+        Box::pin(async move {
+            let lost = || ActionError::new(ErrorKind::Internal, "the run log takes no more checkpoints");
+            let (saved, is_saved) = oneshot::channel();
+            let report = Report::Checkpoint { step: self.step.clone(), attempt: self.attempt, value, saved };
+            self.reports.send(report).await.map_err(|_| lost())?;
+            is_saved.await.map_err(|_| lost())
+        })
+    }
+
+    fn progress(&self, text: String) {
+        // Nobody watching is no failure.
+        let _ = self.notices.send(Notice::Progress { step: self.step.clone(), text });
+    }
+}

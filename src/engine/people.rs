@@ -1,0 +1,234 @@
+//! People: who may answer, what they are asked, and the door to them.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::action::Intent;
+use crate::base::{BoxFuture, Digest, StepId, Timestamp};
+use crate::run::{Decision, Doubt, ManualResult};
+use crate::runbook::{Approval, AskField};
+
+/// Something only a person can answer.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// May the step act?
+    Gate {
+        /// The step.
+        step: StepId,
+        /// The rules of its gate.
+        approval: Approval,
+        /// The question.
+        prompt: String,
+        /// Exactly what it would do.
+        does: Vec<Intent>,
+        /// The digest of that.
+        digest: Digest,
+        /// When the question lapses.
+        expires: Option<Timestamp>,
+    },
+    /// Something to do by hand.
+    Manual {
+        /// The step.
+        step: StepId,
+        /// What to do.
+        text: String,
+        /// What to hand in.
+        evidence: IndexMap<String, AskField>,
+    },
+    /// Did it happen?
+    Doubt {
+        /// The step.
+        step: StepId,
+        /// What it was doing when its process died.
+        does: Vec<Intent>,
+    },
+}
+
+impl Question {
+    /// The step it is about.
+    pub fn step(&self) -> &StepId {
+        match self {
+            Self::Gate { step, .. } | Self::Manual { step, .. } | Self::Doubt { step, .. } => step,
+        }
+    }
+}
+
+/// What a person answered.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// To a gate.
+    Gate(Decision),
+    /// To something done by hand.
+    Manual {
+        /// Who.
+        by: String,
+        /// How it went.
+        result: ManualResult,
+    },
+    /// To a doubt.
+    Doubt {
+        /// Who.
+        by: String,
+        /// What became of it.
+        doubt: Doubt,
+    },
+}
+
+/// The door to people: a terminal, the flags of a command line, a rehearsal's script.
+pub trait People: Send + Sync {
+    /// Asks. `None` when nobody can be asked here: the run then waits, and may be taken up elsewhere.
+    fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>>;
+}
+
+/// Nobody is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nobody;
+
+impl People for Nobody {
+    fn ask(&self, _question: Question) -> BoxFuture<'static, Option<Reply>> {
+        Box::pin(async { None })
+    }
+}
+
+/// The groups that runbooks name in `by`, from the `approvers.yaml` beside them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvers {
+    /// Members by group: `oncall: [alice, bob]`.
+    #[serde(default)]
+    groups: BTreeMap<String, Vec<String>>,
+}
+
+/// Why the approvers file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct ApproversError {
+    path: String,
+    reason: String,
+}
+
+/// Why an answer was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The gate names others.
+    #[error("`{by}` is not among those who may answer: {}", .named.join(", "))]
+    NotNamed {
+        /// Who answered.
+        by: String,
+        /// Whom the gate names.
+        named: Vec<String>,
+    },
+    /// Whoever started the run may not answer.
+    #[error("`{by}` started this run, and this gate wants somebody else")]
+    Requester {
+        /// Who answered.
+        by: String,
+    },
+    /// An answer to what else was asked is missing or does not fit.
+    #[error("`{name}`: {reason}")]
+    Answer {
+        /// Which answer.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Approvers {
+    /// Reads the file beside a runbook; none there means no groups.
+    pub fn load(folder: &std::path::Path) -> Result<Self, ApproversError> {
+        let path = folder.join("approvers.yaml");
+        let refuse = |reason: String| ApproversError { path: path.display().to_string(), reason };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(refuse(error.to_string())),
+        }
+    }
+
+    /// The groups that `by` names and the file does not have.
+    pub fn unknown_groups<'a>(&self, by: &'a [String]) -> Vec<&'a str> {
+        by.iter().filter_map(|who| who.strip_prefix("group:")).filter(|group| !self.groups.contains_key(*group)).collect()
+    }
+
+    /// May this decision count at this gate?
+    pub fn admit(&self, approval: &Approval, decision: &Decision, requester: Option<&str>) -> Result<(), Refusal> {
+        let by = decision.by.as_str();
+        let user = by.strip_prefix("user:").unwrap_or(by);
+        let named = approval.by.is_empty()
+            || approval.by.iter().any(|who| {
+                who == by
+                    || who
+                        .strip_prefix("group:")
+                        .and_then(|group| self.groups.get(group))
+                        .is_some_and(|members| members.iter().any(|member| member == user))
+            });
+        if !named {
+            return Err(Refusal::NotNamed { by: by.to_owned(), named: approval.by.clone() });
+        }
+        if approval.not_requester && requester == Some(by) {
+            return Err(Refusal::Requester { by: by.to_owned() });
+        }
+        if decision.answer == crate::run::Answer::Approve {
+            check_answers(&approval.ask, &decision.answers)?;
+        }
+        Ok(())
+    }
+}
+
+/// Do the answers fit what was asked?
+pub(super) fn check_answers(asked: &IndexMap<String, AskField>, answers: &IndexMap<String, Value>) -> Result<(), Refusal> {
+    for (name, field) in asked {
+        let refuse = |reason: String| Refusal::Answer { name: name.clone(), reason };
+        match answers.get(name) {
+            Some(value) if *value != Value::from("") => {
+                field.read(value).map_err(refuse)?;
+            }
+            _ if field.required => return Err(refuse("an answer is required".to_owned())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Answer;
+    use crate::runbook::{OnTimeout, Template};
+
+    fn approval(by: &[&str], not_requester: bool) -> Approval {
+        Approval {
+            prompt: Template("?".into()),
+            by: by.iter().map(|who| (*who).to_owned()).collect(),
+            at_least: 1,
+            not_requester,
+            within: None,
+            on_timeout: OnTimeout::Reject,
+            ask: IndexMap::new(),
+        }
+    }
+
+    fn says(by: &str) -> Decision {
+        Decision { by: by.into(), answer: Answer::Approve, answers: IndexMap::new(), via: "terminal".into() }
+    }
+
+    #[test]
+    fn only_those_the_gate_names_may_answer() {
+        let approvers: Approvers = serde_yaml::from_str("groups: { oncall: [alice, bob] }").unwrap();
+        let gate = approval(&["group:oncall", "user:lead"], true);
+        assert_eq!(approvers.admit(&gate, &says("user:alice"), Some("user:eve")), Ok(()));
+        assert_eq!(approvers.admit(&gate, &says("user:lead"), None), Ok(()));
+        assert!(matches!(approvers.admit(&gate, &says("user:eve"), None), Err(Refusal::NotNamed { .. })));
+        assert!(matches!(approvers.admit(&gate, &says("user:bob"), Some("user:bob")), Err(Refusal::Requester { .. })));
+        assert_eq!(approvers.unknown_groups(&["group:ops".to_owned(), "group:oncall".to_owned()]), ["ops"]);
+    }
+
+    #[test]
+    fn a_gate_that_names_nobody_takes_whoever_is_there() {
+        assert_eq!(Approvers::default().admit(&approval(&[], false), &says("user:anyone"), None), Ok(()));
+    }
+}
