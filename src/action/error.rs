@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::base::secret::SecretError;
 
@@ -60,6 +61,16 @@ impl ErrorKind {
         Self::Cancelled,
         Self::Internal,
     ];
+
+    /// The class of a status that is not the one hoped for.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Unauthorized,
+            429 => Self::RateLimited,
+            500..=599 => Self::Server,
+            _ => Self::Rejected,
+        }
+    }
 
     /// The word that runbooks use.
     pub fn as_str(self) -> &'static str {
@@ -125,12 +136,30 @@ pub struct ActionError {
     /// How long the other side asked us to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// What was found out although it failed; expressions read it as `.outputs` of the failed step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Box<Value>>,
 }
 
 impl ActionError {
     /// A failure of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, code: None, trace: None, retry_after_ms: None }
+        Self {
+            kind,
+            message: message.into(),
+            status: None,
+            code: None,
+            trace: None,
+            retry_after_ms: None,
+            outputs: None,
+        }
+    }
+
+    /// Adds what was found out although it failed.
+    #[must_use]
+    pub fn with_outputs(mut self, outputs: &impl Serialize) -> Self {
+        self.outputs = serde_json::to_value(outputs).ok().map(Box::new);
+        self
     }
 
     /// The parameters do not fit.

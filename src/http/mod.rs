@@ -102,6 +102,19 @@ impl Request {
         self.timeout = timeout;
         self
     }
+
+    /// The address with its query, as people may see it.
+    pub fn address(&self) -> String {
+        match reqwest::Url::parse(&self.url) {
+            Ok(mut url) => {
+                if !self.query.is_empty() {
+                    url.query_pairs_mut().extend_pairs(&self.query);
+                }
+                url.to_string()
+            }
+            Err(_) => self.url.clone(),
+        }
+    }
 }
 
 /// An answer, read to its end.
@@ -132,7 +145,9 @@ impl Response {
 
     /// The body as text, whatever it is.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        crate::base::secret::disarm(&mut text);
+        text
     }
 
     /// The body as JSON, if it is that.
@@ -287,7 +302,11 @@ impl Client {
         let headers = answer
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                crate::base::secret::disarm(&mut value);
+                (name.as_str().to_owned(), value)
+            })
             .collect();
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
