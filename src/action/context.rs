@@ -132,6 +132,12 @@ impl ActionContext {
         Ok(crate::base::secret::reference(name))
     }
 
+    /// The text with references in the place of secrets. A checkpoint that is to be sent again must hold these: the
+    /// run log masks what it is given, and a mask cannot be undone.
+    pub fn conceal(&self, text: &str) -> String {
+        self.doors.secrets.conceal(text)
+    }
+
     /// What an earlier try of this step saved.
     pub fn checkpoint(&self) -> Option<&Value> {
         self.target.checkpoint.as_ref()

@@ -7,6 +7,7 @@ pub mod shell;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod vercel;
 
 use crate::action::Registry;
 
@@ -19,6 +20,9 @@ pub fn builtin() -> Registry {
         .with(status::Check)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(vercel::EnvSet)
+        .with(vercel::EnvRemove)
+        .with(vercel::Redeploy)
         .with(report::Render)
 }
 
@@ -55,6 +59,9 @@ mod tests {
             "report.render",
             "shell",
             "status.check",
+            "vercel.env.remove",
+            "vercel.env.set",
+            "vercel.redeploy",
         ];
         assert_eq!(names, expected);
     }
