@@ -93,7 +93,7 @@ impl Action for EnvRemove {
         let scope = params.scope();
         let mut intents = vec![
             Intent::from(&scope.env_list()),
-            Intent::note("reads and records the present value of each of them, for the undo"),
+            Intent::note("reads the present value of each of them and keeps it in the run log, for the undo"),
         ];
         for name in params.names() {
             intents.push(Intent::note(format!("where {name} exists for {}:", params.target.as_str())));

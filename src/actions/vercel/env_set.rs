@@ -10,7 +10,8 @@ use super::env::{EnvTarget, Prior, Row, check_names, find, new_row};
 use super::{Scope, Vercel, default_secret, id_segment};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
 
-/// Sets environment variables of a project. They reach new deployments only: redeploy afterwards.
+/// Sets environment variables of a project. They reach new deployments only: redeploy afterwards. The values
+/// from before are kept in the run log, so that an undo can restore them.
 #[derive(Debug)]
 pub struct EnvSet;
 
@@ -188,7 +189,7 @@ impl Action for EnvSet {
         let rows = params.values.iter().map(|(name, value)| params.new_row(name, value)).collect();
         let mut intents = vec![
             Intent::from(&scope.env_list()),
-            Intent::note("reads and records the present value of each of them, for the undo"),
+            Intent::note("reads the present value of each of them and keeps it in the run log, for the undo"),
             Intent::from(&scope.env_create(rows)),
         ];
         for (name, value) in &params.values {

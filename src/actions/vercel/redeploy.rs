@@ -242,6 +242,7 @@ impl Action for Redeploy {
         if target == RedeployTarget::Production {
             intents.push(Intent::note("and only where the project does not assign its domains by itself:"));
             intents.push(Intent::from(&scope.promote(":project_id", ":id")));
+            intents.push(Intent::note("and reads the project until the domains have moved"));
         }
         intents
     }
@@ -566,6 +567,7 @@ mod tests {
                         return self.create.remove(0);
                     }
                     assert!(seen.query.contains("forceNew=1"));
+                    self.project["targets"]["production"]["id"] = json!("dpl_new");
                     self.made = Some(json!({ "uid": "dpl_new", "state": "BUILDING", "meta": seen.body["meta"] }));
                     Answer::json(200, &json!({ "id": "dpl_new", "url": "shop-new.vercel.app", "readyState": "QUEUED" }))
                 }
