@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod actions;
 pub mod base;
 pub mod http;
 pub mod plan;

@@ -93,6 +93,16 @@ impl ActionContext {
         }
     }
 
+    /// Sends a request whose answer must be 2xx and JSON; an empty answer reads as `null`.
+    pub async fn call(&self, request: http::Request) -> Result<Value, ActionError> {
+        self.json(&self.send(request).await?)
+    }
+
+    /// The JSON of a 2xx answer, `null` for an empty one; the failure that any other answer stands for.
+    pub fn json(&self, response: &http::Response) -> Result<Value, ActionError> {
+        super::answer::json(response, self.now())
+    }
+
     /// Runs a process to its end. When the run is cancelled the whole process group is stopped first.
     pub async fn run_process(&self, spec: process::Spec) -> Result<process::Finished, ActionError> {
         let finished = self.doors.processes.run(spec, self.cancel.clone()).await?;
@@ -120,6 +130,12 @@ impl ActionContext {
     pub fn secret(&self, name: &str) -> Result<String, ActionError> {
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
+    }
+
+    /// The text with references in the place of secrets. A checkpoint that is to be sent again must hold these: the
+    /// run log masks what it is given, and a mask cannot be undone.
+    pub fn conceal(&self, text: &str) -> String {
+        self.doors.secrets.conceal(text)
     }
 
     /// What an earlier try of this step saved.

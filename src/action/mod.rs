@@ -1,9 +1,11 @@
 //! What an action is: the contract between the engine and everything that touches the world.
 
+mod answer;
 mod context;
 mod error;
 mod registry;
 
+pub use answer::refusal;
 pub use context::{ActionContext, Checkpoints, Doors, Reporter, Target};
 pub use error::{ActionError, ErrorKind};
 pub use registry::{AnyAction, Contract, Registry, Undone};
@@ -87,6 +89,27 @@ impl Intent {
     /// A request with a JSON body.
     pub fn request_with(method: &str, url: impl Into<String>, body: Value) -> Self {
         Self::Request { method: method.to_owned(), url: url.into(), body: Some(body) }
+    }
+
+    /// A few words.
+    pub fn note(text: impl Into<String>) -> Self {
+        Self::Note { text: text.into() }
+    }
+}
+
+/// The very request that will be sent, so that what is shown and what is done come from one place.
+impl From<&crate::http::Request> for Intent {
+    fn from(request: &crate::http::Request) -> Self {
+        use crate::http::Body;
+        Self::Request {
+            method: request.method.clone(),
+            url: request.address(),
+            body: match &request.body {
+                Body::Empty => None,
+                Body::Json(body) => Some(body.clone()),
+                Body::Text(text) => Some(Value::from(text.as_str())),
+            },
+        }
     }
 }
 

@@ -157,6 +157,16 @@ impl SecretStore {
         }
     }
 
+    /// Puts references in the place of the values fetched so far: the inverse of [`SecretStore::reveal`], for what must
+    /// be logged and later be sent again.
+    pub fn conceal(&self, text: &str) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Long before short: one secret may hold another.
+        let mut known: Vec<_> = known.iter().collect();
+        known.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.expose().len()));
+        known.into_iter().fold(text.to_owned(), |text, (name, secret)| text.replace(secret.expose(), &reference(name)))
+    }
+
     /// Puts values in the place of references. Only the doors call this, on what is about to leave.
     pub fn reveal(&self, text: &str) -> Result<String, SecretError> {
         let mut revealed = String::with_capacity(text.len());
@@ -242,6 +252,15 @@ mod tests {
         assert_eq!(shown(&header), "Bearer ‹secret vercel›");
         assert_eq!(store.reveal(&header).unwrap(), "Bearer tok_12345");
         assert_eq!(store.redactor().mask("it was tok_12345"), "it was ***");
+    }
+
+    #[test]
+    fn what_was_concealed_is_revealed_again() {
+        let store = store(&[("vercel", "tok_12345")]);
+        assert_eq!(store.conceal("it was tok_12345"), "it was tok_12345");
+        store.get("vercel").unwrap();
+        assert_eq!(store.conceal("it was tok_12345"), format!("it was {}", reference("vercel")));
+        assert_eq!(store.reveal(&store.conceal("it was tok_12345")).unwrap(), "it was tok_12345");
     }
 
     #[test]

@@ -102,6 +102,19 @@ impl Request {
         self.timeout = timeout;
         self
     }
+
+    /// The address with its query, as people may see it.
+    pub fn address(&self) -> String {
+        match reqwest::Url::parse(&self.url) {
+            Ok(mut url) => {
+                if !self.query.is_empty() {
+                    url.query_pairs_mut().extend_pairs(&self.query);
+                }
+                url.to_string()
+            }
+            Err(_) => self.url.clone(),
+        }
+    }
 }
 
 /// An answer, read to its end.

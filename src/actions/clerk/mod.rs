@@ -1,0 +1,30 @@
+//! Clerk: its Backend API, with a secret key, and its Frontend API, without.
+
+mod frontend_health;
+mod ping;
+
+pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
+pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
+
+use std::time::Duration;
+
+use crate::base::HumanDuration;
+use crate::http::Request;
+
+/// The Backend API, <https://clerk.com/docs/reference/backend-api>.
+const BACKEND: &str = "https://api.clerk.com/v1";
+/// The version that our requests are written for. Without it the instance's own default applies.
+const VERSION: &str = "2026-05-12";
+
+/// A request to the Backend API; the key is a secret reference.
+fn backend(method: &str, path: &str, timeout: HumanDuration) -> Request {
+    Request::new(method, format!("{BACKEND}{path}")).header("clerk-api-version", VERSION).timeout(timeout.0)
+}
+
+fn default_timeout() -> HumanDuration {
+    HumanDuration(Duration::from_secs(10))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

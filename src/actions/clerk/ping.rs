@@ -1,0 +1,129 @@
+//! `clerk.ping`: does the Backend API answer to our key?
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{backend, default_timeout, millis};
+use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Replay};
+use crate::base::HumanDuration;
+
+/// Asks the Backend API for its public keys: proves the key and the API, costs no rate limit, shows no person's data.
+#[derive(Debug)]
+pub struct Ping;
+
+/// With which key to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClerkPingParams {
+    /// The name of the secret that holds the instance's secret key (`sk_live_…` or `sk_test_…`).
+    #[serde(default = "default_secret")]
+    pub secret: String,
+    /// How long the exchange may take.
+    #[serde(default = "default_timeout")]
+    pub timeout: HumanDuration,
+}
+
+/// What the Backend API answered. When it does not, the step fails with the kind of the failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClerkPingOutput {
+    /// Did it answer with at least one key?
+    pub ok: bool,
+    /// How many public keys the instance signs with.
+    pub keys: u64,
+    /// How long the exchange took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+fn default_secret() -> String {
+    "clerk".to_owned()
+}
+
+impl Action for Ping {
+    const NAME: &'static str = "clerk.ping";
+    const SUMMARY: &'static str = "Asks whether Clerk's Backend API answers to our secret key.";
+    const EFFECT: Effect = Effect::Read;
+    const REPLAY: Replay = Replay::Safe;
+    const SECRETS: &'static [&'static str] = &["clerk"];
+    type Params = ClerkPingParams;
+    type Output = ClerkPingOutput;
+
+    async fn run(&self, cx: &ActionContext, params: ClerkPingParams) -> Result<ClerkPingOutput, ActionError> {
+        let key = cx.secret(&params.secret)?;
+        let response = cx.send(backend("GET", "/jwks", params.timeout).bearer(&key)).await?;
+        let elapsed_ms = millis(response.elapsed);
+        let answer = cx.json(&response)?;
+        let Some(Value::Array(keys)) = answer.get("keys") else {
+            return Err(ActionError::invalid_response(format!("{} answered without `keys`", response.url)));
+        };
+        let keys = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+        Ok(ClerkPingOutput { ok: keys > 0, keys, elapsed_ms })
+    }
+
+    fn describe(&self, params: &ClerkPingParams) -> Vec<Intent> {
+        vec![Intent::from(&backend("GET", "/jwks", params.timeout))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Answer, Bench, faults};
+    use super::*;
+    use crate::action::ErrorKind;
+    use serde_json::json;
+
+    fn params(params: Value) -> ClerkPingParams {
+        serde_json::from_value(params).unwrap()
+    }
+
+    #[tokio::test]
+    async fn counts_the_keys() {
+        let bench = Bench::with(|_| Answer::json(200, &json!({ "keys": [{ "kid": "a" }, { "kid": "b" }] }))).await;
+        let output = Ping.run(&bench.cx(), params(json!({}))).await.unwrap();
+        assert_eq!((output.ok, output.keys), (true, 2));
+        let seen = bench.seen().remove(0);
+        assert_eq!(seen.line(), "GET /v1/jwks");
+        assert_eq!(seen.headers["authorization"], "Bearer sk_test_0123456789");
+        assert_eq!(seen.headers["clerk-api-version"], "2026-05-12");
+        assert_eq!(Ping.describe(&params(json!({}))), [Intent::request("GET", "https://api.clerk.com/v1/jwks")]);
+    }
+
+    #[tokio::test]
+    async fn every_fault_has_its_kind() {
+        for (answer, kind) in faults() {
+            let told = format!("{answer:?}");
+            let bench = Bench::with(move |_| answer.clone()).await;
+            assert_eq!(Ping.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, kind, "{told}");
+        }
+        let bench = Bench::hanging_up().await;
+        assert_eq!(Ping.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, ErrorKind::Network);
+        let bench = Bench::with(|_| Answer::Never).await;
+        let error = Ping.run(&bench.cx(), params(json!({ "timeout": "30ms" }))).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout);
+    }
+
+    #[tokio::test]
+    async fn maintenance_keeps_its_code_and_the_edge_its_trace() {
+        let body = json!({ "shortMessage": "System under maintenance", "code": "maintenance_mode" });
+        let bench = Bench::with(move |_| Answer::json(503, &body).header("cf-ray", "8f0-AMS")).await;
+        let error = Ping.run(&bench.cx(), params(json!({}))).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.code.as_deref(), error.trace.as_deref()),
+            (ErrorKind::Server, Some("maintenance_mode"), Some("8f0-AMS"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_had_fails_before_anything_is_sent() {
+        let bench = Bench::with(|_| Answer::text(200, "")).await;
+        let error = Ping.run(&bench.cx(), params(json!({ "secret": "other" }))).await.unwrap_err();
+        assert_eq!((error.kind, bench.seen().len()), (ErrorKind::Secret, 0));
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_asks_nothing() {
+        let bench = Bench::with(|_| Answer::Never).await;
+        bench.cancel.cancel();
+        assert_eq!(Ping.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, ErrorKind::Cancelled);
+    }
+}

@@ -1,0 +1,68 @@
+//! The built-in actions: one file each; a vendor is a folder with one client.
+
+pub mod clerk;
+pub mod http;
+pub mod report;
+pub mod shell;
+pub mod status;
+#[cfg(test)]
+mod testing;
+pub mod vercel;
+
+use crate::action::Registry;
+
+/// Every action that comes with `runbook`.
+pub fn builtin() -> Registry {
+    Registry::default()
+        .with(shell::Shell)
+        .with(http::HttpGet)
+        .with(http::HttpRequest)
+        .with(status::Check)
+        .with(clerk::Ping)
+        .with(clerk::FrontendHealth)
+        .with(vercel::EnvSet)
+        .with(vercel::EnvRemove)
+        .with(vercel::Redeploy)
+        .with(report::Render)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_is_documented_down_to_its_fields() {
+        let mut generator = schemars::SchemaGenerator::default();
+        for action in builtin().iter() {
+            let name = action.contract().name;
+            for schema in [action.params_schema(&mut generator), action.output_schema(&mut generator)] {
+                let pointer = schema.get("$ref").and_then(|r| r.as_str()).unwrap_or_default().to_owned();
+                let key = pointer.trim_start_matches("#/$defs/");
+                let schema = &generator.definitions()[key];
+                let fields = schema["properties"].as_object().cloned().unwrap_or_default();
+                for (field, described) in fields {
+                    let text = described.get("description").and_then(|text| text.as_str());
+                    assert!(text.is_some_and(|text| !text.is_empty()), "{name}: `{field}` in {key}: {described}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_are_these() {
+        let names: Vec<_> = builtin().names().collect();
+        let expected = [
+            "clerk.frontend_health",
+            "clerk.ping",
+            "http.get",
+            "http.request",
+            "report.render",
+            "shell",
+            "status.check",
+            "vercel.env.remove",
+            "vercel.env.set",
+            "vercel.redeploy",
+        ];
+        assert_eq!(names, expected);
+    }
+}

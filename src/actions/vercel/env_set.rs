@@ -1,0 +1,363 @@
+//! `vercel.env.set`: sets environment variables, and remembers what they were.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::env::{EnvTarget, Prior, Row, check_names, find, new_row};
+use super::{Scope, Vercel, default_secret, id_segment};
+use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
+
+/// Sets environment variables of a project. They reach new deployments only: redeploy afterwards. The values
+/// from before are kept in the run log, so that an undo can restore them.
+#[derive(Debug)]
+pub struct EnvSet;
+
+/// Which variables, and to what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VercelEnvSetParams {
+    /// The project's name or id.
+    pub project: String,
+    /// The environment the variables are for. Other environments keep what they have.
+    #[serde(default)]
+    pub target: EnvTarget,
+    /// The variables and their values; numbers and booleans are sent as text. May hold secrets.
+    pub values: BTreeMap<String, EnvValue>,
+    /// The team's id (`team_…`) or slug, where the project belongs to a team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The name of the secret that holds a Vercel token.
+    #[serde(default = "default_secret")]
+    pub secret: String,
+    /// How Vercel keeps new variables; existing ones stay as they are. `sensitive` can never be read again, not even
+    /// to restore it.
+    #[serde(default, rename = "type")]
+    pub kind: EnvType,
+    /// Overwrite variables whose present value cannot be read, or that an integration writes. They cannot be restored.
+    #[serde(default)]
+    pub overwrite_unreadable: bool,
+}
+
+/// How Vercel keeps a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvType {
+    /// Encrypted, readable with a token.
+    #[default]
+    Encrypted,
+    /// Encrypted, never readable again. Not for `development`.
+    Sensitive,
+    /// In clear.
+    Plain,
+}
+
+impl EnvType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Encrypted => "encrypted",
+            Self::Sensitive => "sensitive",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// A variable's value: text, a number, `true` or `false`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EnvValue {
+    /// Text.
+    Text(String),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number.
+    Number(serde_json::Number),
+}
+
+impl std::fmt::Display for EnvValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.pad(text),
+            Self::Boolean(value) => value.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// What was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VercelEnvSetOutput {
+    /// All the names, sorted.
+    pub set: Vec<String>,
+    /// Those that did not exist before this step.
+    pub created: Vec<String>,
+    /// Those that did.
+    pub updated: Vec<String>,
+}
+
+impl VercelEnvSetParams {
+    fn scope(&self) -> Scope<'_> {
+        Scope { project: &self.project, team: self.team.as_deref() }
+    }
+
+    fn new_row(&self, name: &str, value: &EnvValue) -> Value {
+        new_row(name, &value.to_string(), self.kind.as_str(), self.target, None)
+    }
+
+    fn check(&self) -> Result<(), ActionError> {
+        check_names(self.values.keys())?;
+        if self.kind == EnvType::Sensitive && self.target == EnvTarget::Development {
+            return Err(ActionError::invalid_params("Vercel keeps no `sensitive` variables for development"));
+        }
+        Ok(())
+    }
+
+    /// May this row be overwritten?
+    fn accept(&self, row: &Row, readable: bool) -> Result<(), ActionError> {
+        let refuse = |why: &str| {
+            Err(ActionError::new(
+                ErrorKind::Rejected,
+                format!("{} {why}, so an undo could not restore it; set `overwrite_unreadable` to go on", row.key),
+            ))
+        };
+        match row {
+            _ if self.overwrite_unreadable => Ok(()),
+            row if row.is_managed() => refuse("is written by an integration"),
+            // Of a shared row only the targets change; the value need not be known to go back.
+            row if !readable && !row.is_shared() => refuse("has a value that cannot be read"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Action for EnvSet {
+    const NAME: &'static str = "vercel.env.set";
+    const SUMMARY: &'static str = "Sets environment variables of a Vercel project.";
+    const EFFECT: Effect = Effect::Write;
+    const REPLAY: Replay = Replay::Safe;
+    const UNDO: Option<&'static str> = Some("restores the recorded values");
+    const SECRETS: &'static [&'static str] = &["vercel"];
+    type Params = VercelEnvSetParams;
+    type Output = VercelEnvSetOutput;
+
+    async fn run(&self, cx: &ActionContext, params: VercelEnvSetParams) -> Result<VercelEnvSetOutput, ActionError> {
+        params.check()?;
+        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
+        let rows = vercel.env_rows().await?;
+        let prior = match cx.checkpoint() {
+            // What counts is what was there before the first try.
+            Some(checkpoint) => Prior::from_checkpoint(checkpoint)?,
+            None => {
+                let names: Vec<&String> = params.values.keys().collect();
+                let accept = |row: &Row, readable| params.accept(row, readable);
+                let prior = vercel.env_prior(&rows, &names, params.target, accept).await?;
+                cx.save_checkpoint(prior.to_checkpoint()).await?;
+                prior
+            }
+        };
+
+        let mut missing = Vec::new();
+        for (name, value) in &params.values {
+            let Some(row) = find(&rows, name, params.target)? else {
+                missing.push(params.new_row(name, value));
+                continue;
+            };
+            let wanted = value.to_string();
+            if cx.target().repeat && !row.is_shared() && vercel.env_value(row).await?.as_ref() == Some(&wanted) {
+                continue;
+            }
+            if row.is_shared() {
+                // Other environments share this row and must keep their value, so ours gets a row of its own.
+                vercel.env_drop(row, params.target).await?;
+                missing.push(params.new_row(name, value));
+            } else {
+                let id = id_segment(&row.id)?;
+                vercel.call(vercel.scope.env_edit(&id, json!({ "value": wanted }))).await?;
+            }
+        }
+        vercel.env_create(missing).await?;
+
+        let was_there = |name: &String| prior.prior.get(name).is_some_and(Option::is_some);
+        let (updated, created) = params.values.keys().cloned().partition(was_there);
+        Ok(VercelEnvSetOutput { set: params.values.keys().cloned().collect(), created, updated })
+    }
+
+    fn describe(&self, params: &VercelEnvSetParams) -> Vec<Intent> {
+        let scope = params.scope();
+        let rows = params.values.iter().map(|(name, value)| params.new_row(name, value)).collect();
+        let mut intents = vec![
+            Intent::from(&scope.env_list()),
+            Intent::note("reads the present value of each of them and keeps it in the run log, for the undo"),
+            Intent::from(&scope.env_create(rows)),
+        ];
+        for (name, value) in &params.values {
+            intents.push(Intent::note(format!("or, where {name} exists already, instead of creating it:")));
+            intents.push(Intent::from(&scope.env_edit(":id", json!({ "value": value.to_string() }))));
+        }
+        intents.push(Intent::note(
+            "a variable that serves other environments too leaves this one (PATCH `target`) and is created anew for it",
+        ));
+        if params.overwrite_unreadable {
+            intents.push(Intent::note("overwrites what it cannot read, which no undo can restore"));
+        }
+        intents
+    }
+
+    async fn undo(
+        &self,
+        cx: &ActionContext,
+        params: VercelEnvSetParams,
+        done: Done<VercelEnvSetOutput>,
+    ) -> Result<Undone, ActionError> {
+        let checkpoint = done.checkpoint.as_ref().ok_or_else(|| {
+            ActionError::new(ErrorKind::Internal, "no record of the values from before; nothing was changed")
+        })?;
+        let prior = Prior::from_checkpoint(checkpoint)?;
+        Vercel::new(cx, params.scope(), &params.secret)?.env_restore(&prior, params.target).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Answer, Bench, faults};
+    use super::super::env::tests::{World, row};
+    use super::*;
+
+    fn params(more: Value) -> VercelEnvSetParams {
+        let mut params = json!({ "project": "shop", "values": { "MODE": "grace", "N": 7 } });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(params).unwrap()
+    }
+
+    fn done(bench: &Bench) -> Done<VercelEnvSetOutput> {
+        let output = VercelEnvSetOutput { set: Vec::new(), created: Vec::new(), updated: Vec::new() };
+        Done { output, checkpoint: bench.saved().pop() }
+    }
+
+    #[tokio::test]
+    async fn sets_what_is_new_and_what_is_there_and_puts_both_back() {
+        let world = World::of(vec![row("a", "MODE", "off", &["production"]), row("b", "N", "1", &["preview"])]);
+        let before = world.shown();
+        let bench = world.bench().await;
+        let output = EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap();
+        assert_eq!((output.created, output.updated), (vec!["N".to_owned()], vec!["MODE".to_owned()]));
+        assert_eq!(world.shown(), ["MODE=grace production", "N=1 preview", "N=7 production"]);
+        assert_eq!(bench.saved()[0]["prior"]["MODE"]["value"], "off");
+        assert!(bench.saved()[0]["prior"]["N"].is_null());
+        let undone = EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
+        assert_eq!((undone.summary.as_str(), undone.left.len()), ("restored MODE, removed N", 0));
+        assert_eq!(world.shown(), before);
+        let again = EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
+        assert_eq!(again.summary, "restored MODE, N was gone already");
+    }
+
+    #[tokio::test]
+    async fn other_environments_keep_what_they_have() {
+        let world = World::of(vec![row("a", "MODE", "off", &["production", "preview"])]);
+        let before = world.shown();
+        let bench = world.bench().await;
+        EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap();
+        assert_eq!(world.shown(), ["MODE=grace production", "MODE=off preview", "N=7 production"]);
+        EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
+        assert_eq!(world.shown(), before);
+    }
+
+    #[tokio::test]
+    async fn a_repeat_trusts_the_first_record_and_writes_only_what_is_missing() {
+        let world = World::of(vec![row("a", "MODE", "off", &["production"])]);
+        world.writes.lock().unwrap().extend([Answer::json(200, &json!({})), Answer::text(500, "")]);
+        let bench = world.bench().await;
+        assert_eq!(EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, ErrorKind::Server);
+        world.rows.lock().unwrap()[0]["value"] = json!("grace");
+        bench.lines();
+        let output = EnvSet.run(&bench.again(), params(json!({}))).await.unwrap();
+        assert_eq!((output.created, output.updated), (vec!["N".to_owned()], vec!["MODE".to_owned()]));
+        assert!(!bench.lines().iter().any(|line| line.starts_with("PATCH")));
+        assert_eq!((bench.saved().len(), &bench.saved()[0]["prior"]["MODE"]["value"]), (1, &json!("off")));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_restored_is_refused_unless_told_otherwise() {
+        let mut sensitive = row("a", "MODE", "off", &["production"]);
+        sensitive["type"] = json!("sensitive");
+        let mut managed = row("a", "MODE", "off", &["production"]);
+        managed["configurationId"] = json!("icfg_1");
+        for kept in [sensitive, managed] {
+            let world = World::of(vec![kept]);
+            let bench = world.bench().await;
+            let error = EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap_err();
+            assert!(error.kind == ErrorKind::Rejected && error.message.contains("overwrite_unreadable"), "{error}");
+            assert!(bench.lines().iter().all(|line| line.starts_with("GET")) && bench.saved().is_empty());
+            EnvSet.run(&bench.cx(), params(json!({ "overwrite_unreadable": true }))).await.unwrap();
+            assert!(world.shown().contains(&"MODE=grace production".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_undo_names_what_it_cannot_put_back() {
+        let mut sensitive = row("a", "MODE", "off", &["production"]);
+        sensitive["type"] = json!("sensitive");
+        let world = World::of(vec![sensitive]);
+        let bench = world.bench().await;
+        EnvSet.run(&bench.cx(), params(json!({ "overwrite_unreadable": true }))).await.unwrap();
+        assert!(!bench.saved()[0].to_string().contains("off"));
+        let undone = EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
+        assert_eq!(undone.left, ["the former value of MODE could not be read and so is not put back"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_there_before_is_recorded_by_name_and_restored_by_value() {
+        let world = World::of(vec![row("a", "MODE", "vc_0123456789", &["production"])]);
+        let bench = world.bench().await;
+        EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap();
+        assert!(!bench.saved()[0].to_string().contains("vc_0123456789"));
+        EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
+        assert_eq!(world.shown(), ["MODE=vc_0123456789 production"]);
+    }
+
+    #[tokio::test]
+    async fn a_201_that_failed_is_a_failure() {
+        let world = World::default();
+        let failed = json!({ "created": [], "failed": [
+            { "error": { "code": "RESERVED_ENV_VARIABLE", "message": "reserved", "key": "MODE" } },
+            { "error": { "code": "ENV_CONFLICT", "message": "exists", "key": "N" } },
+        ] });
+        world.writes.lock().unwrap().push(Answer::json(201, &failed));
+        let error = EnvSet.run(&world.bench().await.cx(), params(json!({}))).await.unwrap_err();
+        let told = "Vercel refused MODE: reserved (code `RESERVED_ENV_VARIABLE`); N: exists (code `ENV_CONFLICT`)";
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rejected, told));
+    }
+
+    #[tokio::test]
+    async fn every_fault_has_its_kind() {
+        for (answer, kind) in faults() {
+            let told = format!("{answer:?}");
+            let bench = Bench::with(move |_| answer.clone()).await;
+            assert_eq!(EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, kind, "{told}");
+        }
+        let bench = Bench::hanging_up().await;
+        assert_eq!(EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap_err().kind, ErrorKind::Network);
+    }
+
+    #[tokio::test]
+    async fn names_that_are_none_are_refused() {
+        for values in [json!({ "A-B": "" }), json!({ "1A": "" }), json!({ "": "" }), json!({})] {
+            let error = EnvSet.run(&Bench::new().cx(), params(json!({ "values": values }))).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidParams);
+        }
+        let wrong = params(json!({ "type": "sensitive", "target": "development" }));
+        assert_eq!(EnvSet.run(&Bench::new().cx(), wrong).await.unwrap_err().kind, ErrorKind::InvalidParams);
+    }
+
+    #[test]
+    fn says_what_it_will_do() {
+        let intents = EnvSet.describe(&params(json!({ "values": { "MODE": true }, "team": "acme" })));
+        let body = json!([{ "key": "MODE", "value": "true", "type": "encrypted", "target": ["production"] }]);
+        let url = "https://api.vercel.com/v10/projects/shop/env?slug=acme&upsert=true";
+        assert!(intents.contains(&Intent::request_with("POST", url, body)));
+        let url = "https://api.vercel.com/v9/projects/shop/env/:id?slug=acme";
+        assert!(intents.contains(&Intent::request_with("PATCH", url, json!({ "value": "true" }))));
+    }
+}

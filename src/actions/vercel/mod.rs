@@ -1,0 +1,143 @@
+//! Vercel: environment variables and deployments, <https://vercel.com/docs/rest-api>.
+
+mod env;
+mod env_remove;
+mod env_set;
+mod redeploy;
+
+pub use env::EnvTarget;
+pub use env_remove::{EnvRemove, VercelEnvRemoveOutput, VercelEnvRemoveParams};
+pub use env_set::{EnvSet, EnvType, EnvValue, VercelEnvSetOutput, VercelEnvSetParams};
+pub use redeploy::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::action::{ActionContext, ActionError, ErrorKind};
+use crate::http::{Request, path_segment};
+
+const BASE: &str = "https://api.vercel.com";
+
+/// Codes that ask for a person at a browser: a token cannot answer them.
+const STEP_UP: [&str; 3] = ["challenge_required", "challenge_required_email_otp", "user_auth_required"];
+
+/// Where the calls of one step go: the team is named on every one of them, or a team's project is not found.
+#[derive(Debug, Clone, Copy)]
+struct Scope<'p> {
+    project: &'p str,
+    team: Option<&'p str>,
+}
+
+impl Scope<'_> {
+    /// A request; `path` is made of checked segments.
+    fn request(&self, method: &str, path: &str) -> Request {
+        let request = Request::new(method, format!("{BASE}{path}"));
+        match self.team {
+            Some(team) if team.starts_with("team_") => request.query("teamId", team),
+            Some(team) => request.query("slug", team),
+            None => request,
+        }
+    }
+
+    /// The project as a segment of a path. A name that is none was refused by [`Scope::check`].
+    fn project(&self) -> String {
+        path_segment(self.project).unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), ActionError> {
+        match path_segment(self.project) {
+            Some(_) => Ok(()),
+            None => Err(ActionError::invalid_params(format!("`{}` is no project's name or id", self.project))),
+        }
+    }
+}
+
+/// The client: a scope, a key, and the door.
+struct Vercel<'c> {
+    cx: &'c ActionContext,
+    scope: Scope<'c>,
+    key: String,
+}
+
+impl<'c> Vercel<'c> {
+    fn new(cx: &'c ActionContext, scope: Scope<'c>, secret: &str) -> Result<Self, ActionError> {
+        scope.check()?;
+        Ok(Self { cx, scope, key: cx.secret(secret)? })
+    }
+
+    /// Sends a request made by the scope; the answer must be 2xx and JSON.
+    async fn call(&self, request: Request) -> Result<Value, ActionError> {
+        self.cx.call(request.bearer(&self.key)).await.map_err(explained)
+    }
+
+    /// Like [`Vercel::call`], and reads the answer as a `T`.
+    async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, ActionError> {
+        let url = request.url.clone();
+        typed(self.call(request).await?, &url)
+    }
+}
+
+/// Reads an answer as a `T`. Unknown fields are no fault; missing ones are.
+fn typed<T: DeserializeOwned>(answer: Value, url: &str) -> Result<T, ActionError> {
+    serde_json::from_value(answer)
+        .map_err(|error| ActionError::invalid_response(format!("{url} answered something unexpected: {error}")))
+}
+
+/// An id out of an answer, as a segment of a path.
+fn id_segment(id: &str) -> Result<String, ActionError> {
+    path_segment(id).ok_or_else(|| ActionError::invalid_response(format!("Vercel answered with the id `{id}`")))
+}
+
+/// Corrects the class of answers whose status misleads, and says what to do about those a token cannot get past.
+fn explained(mut error: ActionError) -> ActionError {
+    if error.status == Some(400) && error.message.contains("ongoing update") {
+        // Another change to the same variables is being written; a moment later this one goes through.
+        error.kind = ErrorKind::Server;
+    }
+    if error.code.as_deref().is_some_and(|code| STEP_UP.contains(&code)) {
+        error.kind = ErrorKind::Unauthorized;
+        error.message.push_str("; Vercel wants a person to confirm this in a browser, which a token cannot do");
+    }
+    error
+}
+
+/// Has this failure a chance to pass by itself?
+fn is_passing(error: &ActionError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::RateLimited
+            | ErrorKind::Server
+            | ErrorKind::Timeout
+            | ErrorKind::Network
+            | ErrorKind::InvalidResponse
+    )
+}
+
+fn default_secret() -> String {
+    "vercel".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_team_goes_by_id_or_by_slug() {
+        let request = |team| Scope { project: "my app", team }.request("GET", "/x").address();
+        assert_eq!(request(Some("team_1")), "https://api.vercel.com/x?teamId=team_1");
+        assert_eq!(request(Some("acme")), "https://api.vercel.com/x?slug=acme");
+        assert_eq!(request(None), "https://api.vercel.com/x");
+        assert_eq!(Scope { project: "my app", team: None }.project(), "my%20app");
+        assert!(Scope { project: "..", team: None }.check().is_err());
+    }
+
+    #[test]
+    fn misleading_answers_are_explained() {
+        let mut busy = ActionError::new(ErrorKind::Rejected, "an ongoing update env update is already happening");
+        busy.status = Some(400);
+        assert_eq!(explained(busy).kind, ErrorKind::Server);
+        let mut step_up = ActionError::new(ErrorKind::Rejected, "no");
+        step_up.code = Some("challenge_required".into());
+        assert!(explained(step_up).message.contains("confirm this in a browser"));
+    }
+}

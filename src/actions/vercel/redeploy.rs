@@ -1,0 +1,779 @@
+//! `vercel.redeploy`: builds anew what serves now, and sees it through until customers reach it.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Scope, Vercel, default_secret, id_segment, is_passing, typed};
+use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
+use crate::base::clock::{after, until};
+use crate::base::{HumanDuration, Timestamp};
+use crate::http::Request;
+
+/// How long an undo waits for the roll-back; Vercel's own command line waits as long.
+const ROLLBACK_DEADLINE: Duration = Duration::from_secs(180);
+/// How far Vercel's clock may be behind ours when we look for our own deployment.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// How many pages of deployments to look through for our own.
+const MOST_PAGES: usize = 10;
+
+/// Deploys anew what serves now, with the environment variables of now.
+#[derive(Debug)]
+pub struct Redeploy;
+
+/// Which project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VercelRedeployParams {
+    /// The project's name or id.
+    pub project: String,
+    /// Which of its environments to deploy to.
+    #[serde(default)]
+    pub target: RedeployTarget,
+    /// The team's id (`team_…`) or slug, where the project belongs to a team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The name of the secret that holds a Vercel token.
+    #[serde(default = "default_secret")]
+    pub secret: String,
+    /// How long to wait until customers reach the new deployment. Builds may take 45 minutes.
+    #[serde(default = "default_deadline")]
+    pub deadline: HumanDuration,
+}
+
+/// An environment that can be deployed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RedeployTarget {
+    /// What customers see.
+    #[default]
+    Production,
+    /// An address of its own.
+    Preview,
+}
+
+impl RedeployTarget {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Preview => "preview",
+        }
+    }
+}
+
+fn default_deadline() -> HumanDuration {
+    HumanDuration(Duration::from_secs(20 * 60))
+}
+
+/// What serves now. That it is ready does not prove that the application does what it should: ask the application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VercelRedeployOutput {
+    /// The new deployment's id.
+    pub deployment: String,
+    /// Its own address.
+    pub url: String,
+    /// The id of the deployment that served before.
+    pub previous: String,
+    /// From the request until it served, in seconds.
+    pub ready_after_seconds: u64,
+}
+
+/// What a later try and the undo must know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Remembered {
+    /// What served before the first try.
+    previous: String,
+    /// The project's id.
+    project: String,
+    /// When the first try began.
+    since: Timestamp,
+    /// The deployment that was made, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deployment: Option<String>,
+}
+
+/// The parts of a project that say where requests go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Project {
+    id: String,
+    name: String,
+    #[serde(default)]
+    targets: Value,
+    #[serde(default)]
+    auto_assign_custom_domains: Option<bool>,
+    #[serde(default)]
+    last_rollback_target: Value,
+    #[serde(default)]
+    last_alias_request: Value,
+    #[serde(default)]
+    rolling_release: Value,
+}
+
+impl Project {
+    fn serving(&self, target: RedeployTarget) -> Option<&str> {
+        self.targets.get(target.as_str())?.get("id")?.as_str()
+    }
+
+    /// Do the domains stay where they are when something new is ready?
+    fn is_pinned(&self) -> bool {
+        self.auto_assign_custom_domains == Some(false) || !self.last_rollback_target.is_null()
+    }
+}
+
+/// How far a deployment is, as far as one answer tells.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// Not there yet.
+    Underway(String),
+    /// Built; its domains are being assigned.
+    Assigning,
+    /// Built, and waiting to be promoted.
+    Staged,
+    /// Customers reach it.
+    Serving,
+    /// It will never be.
+    Over(String),
+}
+
+impl VercelRedeployParams {
+    fn scope(&self) -> Scope<'_> {
+        Scope { project: &self.project, team: self.team.as_deref() }
+    }
+}
+
+/// The requests. Plans show them and runs send them.
+impl Scope<'_> {
+    fn get_project(&self) -> Request {
+        self.request("GET", &format!("/v9/projects/{}", self.project()))
+    }
+
+    fn list_deployments(&self, project: &str, target: RedeployTarget, since: &str) -> Request {
+        self.request("GET", "/v7/deployments")
+            .query("projectId", project)
+            .query("target", target.as_str())
+            .query("since", since)
+            .query("limit", "100")
+    }
+
+    fn create_deployment(&self, name: &str, from: &str, target: RedeployTarget, key: &str) -> Request {
+        let mut body = json!({ "name": name, "deploymentId": from });
+        if let (RedeployTarget::Production, Some(fields)) = (target, body.as_object_mut()) {
+            // Vercel knows `production` by name; without a name it deploys a preview.
+            fields.insert("target".to_owned(), json!("production"));
+        }
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("meta".to_owned(), json!({ "action": "redeploy", "runbookRun": key }));
+        }
+        self.request("POST", "/v13/deployments").query("forceNew", "1").json(body)
+    }
+
+    fn get_deployment(&self, id: &str) -> Request {
+        self.request("GET", &format!("/v13/deployments/{id}"))
+    }
+
+    /// Without a body Vercel refuses this, whatever its contract says.
+    fn promote(&self, project: &str, id: &str) -> Request {
+        self.request("POST", &format!("/v10/projects/{project}/promote/{id}")).json(json!({}))
+    }
+
+    fn roll_back(&self, project: &str, id: &str) -> Request {
+        self.request("POST", &format!("/v1/projects/{project}/rollback/{id}")).json(json!({}))
+    }
+}
+
+impl Action for Redeploy {
+    const NAME: &'static str = "vercel.redeploy";
+    const SUMMARY: &'static str = "Deploys anew what serves now, so that changed environment variables are felt.";
+    const EFFECT: Effect = Effect::Write;
+    const REPLAY: Replay = Replay::Keyed;
+    const UNDO: Option<&'static str> = Some("rolls back to the deployment that served before");
+    const SECRETS: &'static [&'static str] = &["vercel"];
+    type Params = VercelRedeployParams;
+    type Output = VercelRedeployOutput;
+
+    async fn run(&self, cx: &ActionContext, params: VercelRedeployParams) -> Result<VercelRedeployOutput, ActionError> {
+        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
+        let watch = Watch::new(cx, params.deadline.0);
+        let project: Project = vercel.read(vercel.scope.get_project()).await?;
+        if params.target == RedeployTarget::Production && !project.rolling_release.is_null() {
+            return Err(rolling(&project.name));
+        }
+        let mut remembered = remembered(cx, &project, params.target).await?;
+        let id = match vercel.own_deployment(&remembered, params.target).await? {
+            Some(id) => {
+                cx.progress(format!("an earlier try made {id}"));
+                id
+            }
+            None => {
+                let key = &cx.target().key;
+                let request = vercel.scope.create_deployment(&project.name, &remembered.previous, params.target, key);
+                let url = request.url.clone();
+                let made: Made = typed(vercel.call(request).await?, &url)?;
+                cx.progress(format!("made {}", made.id));
+                made.id
+            }
+        };
+        remembered.deployment = Some(id.clone());
+        cx.save_checkpoint(json!(remembered)).await?;
+        let url = vercel.see_through(watch, &id, params.target).await?;
+        Ok(VercelRedeployOutput {
+            deployment: id,
+            url,
+            previous: remembered.previous,
+            ready_after_seconds: until(remembered.since, cx.now()).as_secs(),
+        })
+    }
+
+    fn describe(&self, params: &VercelRedeployParams) -> Vec<Intent> {
+        let scope = params.scope();
+        let target = params.target;
+        let mut intents = vec![
+            Intent::from(&scope.get_project()),
+            Intent::note(format!("takes the {} deployment that serves now as the source", target.as_str())),
+            Intent::from(&scope.list_deployments(":project_id", target, ":start")),
+            Intent::note("and only where this step has made no deployment yet:"),
+            Intent::from(&scope.create_deployment(":project_name", ":serving_deployment", target, ":run/:step")),
+            Intent::note(format!("until it serves, for at most {}:", params.deadline)),
+            Intent::from(&scope.get_deployment(":id")),
+        ];
+        if target == RedeployTarget::Production {
+            intents.push(Intent::note("and only where the project does not assign its domains by itself:"));
+            intents.push(Intent::from(&scope.promote(":project_id", ":id")));
+            intents.push(Intent::note("and reads the project until the domains have moved"));
+        }
+        intents
+    }
+
+    async fn undo(
+        &self,
+        cx: &ActionContext,
+        params: VercelRedeployParams,
+        done: Done<VercelRedeployOutput>,
+    ) -> Result<Undone, ActionError> {
+        if params.target == RedeployTarget::Preview {
+            let left = vec![format!("the preview {} stays where it is", done.output.deployment)];
+            return Ok(Undone { summary: "a preview serves no customers: nothing to roll back".to_owned(), left });
+        }
+        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
+        let project: Project = vercel.read(vercel.scope.get_project()).await?;
+        let previous = &done.output.previous;
+        if project.serving(params.target) == Some(previous.as_str()) {
+            return Ok(Undone { summary: format!("{previous} serves already"), left: Vec::new() });
+        }
+        let watch = Watch::new(cx, ROLLBACK_DEADLINE);
+        let request = vercel.scope.roll_back(&id_segment(&project.id)?, &id_segment(previous)?);
+        watch.insist(cx, || vercel.call(request.clone())).await?;
+        vercel.alias_moved(&watch, previous, "rollback").await?;
+        let left = format!(
+            "project `{}` stays pinned to {previous}: new deployments reach no customers until one is promoted",
+            project.name
+        );
+        Ok(Undone { summary: format!("rolled back to {previous}"), left: vec![left] })
+    }
+}
+
+/// What Vercel says of a deployment just made.
+#[derive(Deserialize)]
+struct Made {
+    id: String,
+}
+
+/// What an earlier try remembered, or what is so now; saved before anything is made.
+async fn remembered(cx: &ActionContext, project: &Project, target: RedeployTarget) -> Result<Remembered, ActionError> {
+    if let Some(checkpoint) = cx.checkpoint() {
+        return Remembered::deserialize(checkpoint).map_err(|error| {
+            let reason = format!("what an earlier try recorded cannot be read: {error}");
+            ActionError::new(ErrorKind::Internal, reason)
+        });
+    }
+    let Some(previous) = project.serving(target) else {
+        let reason = format!("project `{}` has no {} deployment to deploy anew", project.name, target.as_str());
+        return Err(ActionError::new(ErrorKind::Rejected, reason));
+    };
+    let remembered =
+        Remembered { previous: previous.to_owned(), project: project.id.clone(), since: cx.now(), deployment: None };
+    cx.save_checkpoint(json!(remembered)).await?;
+    Ok(remembered)
+}
+
+fn rolling(project: &str) -> ActionError {
+    let reason = format!(
+        "project `{project}` has a rolling release, which would give the change to a share of the customers only; \
+         complete it and turn rolling releases off in the project's settings, then run this step again"
+    );
+    ActionError::new(ErrorKind::Rejected, reason)
+}
+
+impl Vercel<'_> {
+    /// The deployment that this step of this run made before, unless it came to nothing.
+    async fn own_deployment(
+        &self,
+        remembered: &Remembered,
+        target: RedeployTarget,
+    ) -> Result<Option<String>, ActionError> {
+        let since = remembered.since.as_millisecond() - i64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(0);
+        let mut page = self.scope.list_deployments(&remembered.project, target, &since.to_string());
+        for _ in 0..MOST_PAGES {
+            let url = page.url.clone();
+            let answer = self.call(page).await?;
+            let Some(deployments) = answer.get("deployments").and_then(Value::as_array) else {
+                return Err(ActionError::invalid_response(format!("{url} answered without `deployments`")));
+            };
+            let own = deployments.iter().find(|deployment| {
+                let key = deployment.pointer("/meta/runbookRun").and_then(Value::as_str);
+                key == Some(self.cx.target().key.as_str()) && !matches!(progress(deployment), Progress::Over(_))
+            });
+            if let Some(id) = own.and_then(|own| own.get("uid").or_else(|| own.get("id"))).and_then(Value::as_str) {
+                return Ok(Some(id.to_owned()));
+            }
+            let Some(next) = answer.pointer("/pagination/next").and_then(Value::as_u64) else { return Ok(None) };
+            page = self
+                .scope
+                .list_deployments(&remembered.project, target, &since.to_string())
+                .query("until", next.to_string());
+        }
+        // Thousands of deployments since this step began: to make one more could be to make it twice.
+        Err(ActionError::invalid_response("Vercel's list of deployments does not end"))
+    }
+
+    /// Watches a deployment until customers reach it; promotes it where the project does not. Returns its address.
+    async fn see_through(&self, watch: Watch, id: &str, target: RedeployTarget) -> Result<String, ActionError> {
+        let segment = id_segment(id)?;
+        let mut told = String::new();
+        loop {
+            let request = self.scope.get_deployment(&segment);
+            let deployment = watch.insist(self.cx, || self.call(request.clone())).await?;
+            let url = || deployment.get("url").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let progress = progress(&deployment);
+            let words = match &progress {
+                Progress::Underway(state) => state.clone(),
+                Progress::Assigning => "READY, its domains are being assigned".to_owned(),
+                Progress::Staged => "READY, waiting to be promoted".to_owned(),
+                Progress::Serving => "READY, serving".to_owned(),
+                Progress::Over(reason) => {
+                    let page = deployment.get("inspectorUrl").and_then(Value::as_str).unwrap_or("the dashboard");
+                    let reason = format!("deployment {id} {reason}; see {page}");
+                    return Err(ActionError::new(ErrorKind::Failed, reason));
+                }
+            };
+            if told != words {
+                self.cx.progress(format!("{id} is {words}"));
+                told.clone_from(&words);
+            }
+            match progress {
+                Progress::Serving => return Ok(url()),
+                Progress::Staged if target == RedeployTarget::Production => {
+                    self.promote(&watch, &segment).await?;
+                    return Ok(url());
+                }
+                Progress::Assigning if target == RedeployTarget::Production => {
+                    let project = self.project(&watch).await?;
+                    if !project.rolling_release.is_null() {
+                        return Err(rolling(&project.name));
+                    }
+                    if project.is_pinned() {
+                        self.promote(&watch, &segment).await?;
+                        return Ok(url());
+                    }
+                }
+                Progress::Staged => return Ok(url()),
+                Progress::Assigning | Progress::Underway(_) | Progress::Over(_) => {}
+            }
+            watch.pause(self.cx, &format!("deployment {id} is {words}")).await?;
+        }
+    }
+
+    async fn project(&self, watch: &Watch) -> Result<Project, ActionError> {
+        let request = self.scope.get_project();
+        watch.insist(self.cx, || self.read(request.clone())).await
+    }
+
+    async fn promote(&self, watch: &Watch, id: &str) -> Result<(), ActionError> {
+        let project = self.project(watch).await?;
+        if !project.rolling_release.is_null() {
+            return Err(rolling(&project.name));
+        }
+        self.cx.progress(format!("promotes {id}: the project does not assign its domains by itself"));
+        let request = self.scope.promote(&id_segment(&project.id)?, id);
+        watch.insist(self.cx, || self.call(request.clone())).await?;
+        self.alias_moved(watch, id, "promote").await
+    }
+
+    /// Waits until the domains have moved: promoting and rolling back answer before the work is done.
+    async fn alias_moved(&self, watch: &Watch, id: &str, kind: &str) -> Result<(), ActionError> {
+        loop {
+            let project = self.project(watch).await?;
+            let request = &project.last_alias_request;
+            let field = |name: &str| request.get(name).and_then(Value::as_str);
+            let ours = field("toDeploymentId") == Some(id) && field("type") == Some(kind);
+            match field("jobStatus").filter(|_| ours) {
+                Some("succeeded") => return Ok(()),
+                // Skipped, because it serves already: fine. For any other reason: not.
+                Some("skipped") if project.serving(RedeployTarget::Production) == Some(id) => return Ok(()),
+                Some(status @ ("failed" | "skipped")) => {
+                    let reason = format!("Vercel {status} the {kind} to {id}; the domains stay where they were");
+                    return Err(ActionError::new(ErrorKind::Failed, reason));
+                }
+                _ => watch.pause(self.cx, &format!("the {kind} to {id} is not done")).await?,
+            }
+        }
+    }
+}
+
+fn state_of(deployment: &Value) -> &str {
+    let state = deployment.get("readyState").or_else(|| deployment.get("state")).or_else(|| deployment.get("status"));
+    state.and_then(Value::as_str).unwrap_or("in an unnamed state")
+}
+
+/// A state that never turns into another, `READY` aside. Values not known here are waited for, up to the deadline.
+fn is_over(state: &str) -> bool {
+    matches!(state, "ERROR" | "CANCELED" | "BLOCKED" | "DELETED") || state.ends_with("_ERROR")
+}
+
+fn progress(deployment: &Value) -> Progress {
+    let state = state_of(deployment);
+    let words = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    if is_over(state) {
+        let why = words("/errorMessage").or_else(|| words("/errorCode"));
+        return Progress::Over(match why {
+            Some(why) => format!("ended as {state}: {why}"),
+            None => format!("ended as {state}"),
+        });
+    }
+    if let Some(error) = deployment.get("aliasError").filter(|error| !error.is_null()) {
+        let why =
+            error.get("message").or_else(|| error.get("code")).and_then(Value::as_str).unwrap_or("no reason given");
+        return Progress::Over(format!("could not be given its domains: {why}"));
+    }
+    let alias_check = words("/checks/deployment-alias/state");
+    if words("/checksConclusion").as_deref() == Some("failed") || alias_check.as_deref() == Some("failed") {
+        return Progress::Over("failed its checks".to_owned());
+    }
+    if state != "READY" {
+        return Progress::Underway(state.to_owned());
+    }
+    match deployment.get("readySubstate").and_then(Value::as_str) {
+        Some("STAGED") => return Progress::Staged,
+        Some("ROLLING") => {
+            let reason = "serves a share of the customers only, by a rolling release; complete that release";
+            return Progress::Over(reason.to_owned());
+        }
+        _ => {}
+    }
+    // A boolean by the contract, a time in milliseconds in practice.
+    let assigned = match deployment.get("aliasAssigned") {
+        Some(Value::Bool(assigned)) => *assigned,
+        Some(Value::Number(at)) => at.as_f64().is_some_and(|at| at > 0.0),
+        _ => false,
+    };
+    if assigned { Progress::Serving } else { Progress::Assigning }
+}
+
+/// A deadline, and how often to look meanwhile.
+struct Watch {
+    began: Timestamp,
+    ends: Timestamp,
+    limit: Duration,
+}
+
+impl Watch {
+    fn new(cx: &ActionContext, limit: Duration) -> Self {
+        Self { began: cx.now(), ends: after(cx.now(), limit), limit }
+    }
+
+    /// As often as Vercel's own command line looks.
+    fn rhythm(&self, now: Timestamp) -> Duration {
+        Duration::from_secs(match until(self.began, now).as_secs() {
+            0..15 => 1,
+            15..60 => 5,
+            60..300 => 15,
+            _ => 30,
+        })
+    }
+
+    /// Waits until it is time to look again. Fails when the deadline has passed.
+    async fn pause(&self, cx: &ActionContext, told: &str) -> Result<(), ActionError> {
+        self.wait(cx, self.rhythm(cx.now()), told).await
+    }
+
+    async fn wait(&self, cx: &ActionContext, wish: Duration, told: &str) -> Result<(), ActionError> {
+        let left = until(cx.now(), self.ends);
+        if left.is_zero() {
+            let limit = HumanDuration(self.limit);
+            return Err(ActionError::new(ErrorKind::Timeout, format!("after {limit}, {told}")));
+        }
+        cx.sleep(wish.min(left)).await
+    }
+
+    /// Asks again while the failure may pass by itself: the work goes on at Vercel whether we can see it or not.
+    async fn insist<T, F>(&self, cx: &ActionContext, ask: impl Fn() -> F) -> Result<T, ActionError>
+    where
+        F: Future<Output = Result<T, ActionError>>,
+    {
+        loop {
+            match ask().await {
+                Err(error) if is_passing(&error) => {
+                    cx.progress(format!("waits: {}", error.message));
+                    let wish = error.retry_after().unwrap_or_default().max(self.rhythm(cx.now()));
+                    self.wait(cx, wish, &error.message).await?;
+                }
+                settled => return settled,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Answer, Bench, Seen};
+    use super::*;
+
+    /// A Vercel with one project. `states` are what the new deployment is, poll after poll; the last one stays.
+    struct World {
+        project: Value,
+        states: Vec<Answer>,
+        made: Option<Value>,
+        create: Vec<Answer>,
+        polls: usize,
+    }
+
+    impl World {
+        fn new(states: Vec<Answer>) -> Self {
+            let project = json!({
+                "id": "prj_1", "name": "shop", "targets": { "production": { "id": "dpl_old" } }, "rollingRelease": null,
+            });
+            Self { project, states, made: None, create: Vec::new(), polls: 0 }
+        }
+
+        fn with(mut self, key: &str, value: Value) -> Self {
+            self.project[key] = value;
+            self
+        }
+
+        fn answer(&mut self, seen: &Seen) -> Answer {
+            assert!(seen.query.contains("teamId=team_1"), "{seen:?}");
+            let line = seen.line();
+            match line.as_str() {
+                "GET /v9/projects/shop" => Answer::json(200, &self.project),
+                "GET /v7/deployments" => {
+                    let made: Vec<&Value> = self.made.iter().collect();
+                    Answer::json(200, &json!({ "deployments": made, "pagination": { "next": null } }))
+                }
+                "POST /v13/deployments" => {
+                    if !self.create.is_empty() {
+                        return self.create.remove(0);
+                    }
+                    assert!(seen.query.contains("forceNew=1"));
+                    self.project["targets"]["production"]["id"] = json!("dpl_new");
+                    self.made = Some(json!({ "uid": "dpl_new", "state": "BUILDING", "meta": seen.body["meta"] }));
+                    Answer::json(200, &json!({ "id": "dpl_new", "url": "shop-new.vercel.app", "readyState": "QUEUED" }))
+                }
+                "GET /v13/deployments/dpl_new" => {
+                    let place = self.polls.min(self.states.len() - 1);
+                    self.polls += 1;
+                    self.states[place].clone()
+                }
+                _ => {
+                    let (kind, id) = match line.as_str() {
+                        "POST /v10/projects/prj_1/promote/dpl_new" => ("promote", "dpl_new"),
+                        "POST /v1/projects/prj_1/rollback/dpl_old" => ("rollback", "dpl_old"),
+                        other => {
+                            return Answer::json(404, &json!({ "error": { "code": "not_found", "message": other } }));
+                        }
+                    };
+                    if seen.body != json!({}) {
+                        return Answer::json(
+                            400,
+                            &json!({ "error": { "code": "bad_request", "message": "a body is required" } }),
+                        );
+                    }
+                    let request = json!({ "toDeploymentId": id, "type": kind, "jobStatus": "succeeded" });
+                    self.project["lastAliasRequest"] = request;
+                    self.project["targets"]["production"]["id"] = json!(id);
+                    Answer::text(201, "")
+                }
+            }
+        }
+    }
+
+    async fn bench(mut world: World) -> Bench {
+        Bench::with(move |seen| world.answer(seen)).await
+    }
+
+    fn params() -> VercelRedeployParams {
+        serde_json::from_value(json!({ "project": "shop", "team": "team_1" })).unwrap()
+    }
+
+    fn is(state: &str) -> Answer {
+        Answer::json(
+            200,
+            &json!({ "readyState": state, "url": "shop-new.vercel.app", "aliasAssigned": false, "aliasError": null }),
+        )
+    }
+
+    fn with(more: Value) -> Answer {
+        let mut body = json!({ "readyState": "READY", "url": "shop-new.vercel.app", "inspectorUrl": "https://v/1" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Answer::json(200, &body)
+    }
+
+    fn serving() -> Answer {
+        with(json!({ "aliasAssigned": 1_700_000_000_000_u64, "readySubstate": "PROMOTED" }))
+    }
+
+    #[tokio::test]
+    async fn builds_what_serves_now_and_waits_until_it_serves() {
+        let busy = Answer::text(429, "").header("retry-after", "40");
+        let states = vec![
+            is("QUEUED"),
+            is("BUILDING"),
+            Answer::text(502, "bad"),
+            busy,
+            Answer::html(200),
+            is("READY"),
+            serving(),
+        ];
+        let bench = bench(World::new(states)).await;
+        let output = Redeploy.run(&bench.cx(), params()).await.unwrap();
+        assert_eq!((output.deployment.as_str(), output.previous.as_str()), ("dpl_new", "dpl_old"));
+        assert_eq!(output.url, "shop-new.vercel.app");
+        assert!(output.ready_after_seconds >= 44, "{output:?}");
+        let post = bench.seen().into_iter().find(|seen| seen.method == "POST").unwrap();
+        let meta = json!({ "action": "redeploy", "runbookRun": "20261123-030000-test/the_step" });
+        assert_eq!(
+            post.body,
+            json!({ "name": "shop", "deploymentId": "dpl_old", "target": "production", "meta": meta })
+        );
+        assert_eq!(bench.saved()[0].get("deployment"), None);
+        assert_eq!(bench.saved()[1]["deployment"], "dpl_new");
+        assert!(bench.said().contains(&"dpl_new is BUILDING".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_later_try_finds_what_an_earlier_one_made() {
+        let world = World::new(vec![Answer::html(403), serving()]);
+        let bench = bench(world).await;
+        let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unauthorized);
+        let output = Redeploy.run(&bench.again(), params()).await.unwrap();
+        assert_eq!(output.previous, "dpl_old");
+        assert_eq!(bench.lines().iter().filter(|line| line.starts_with("POST")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_fails_with_its_class_and_the_next_try_makes_one() {
+        let mut world = World::new(vec![serving()]);
+        world.create = vec![Answer::text(429, "").header("retry-after", "9"), Answer::text(500, "")];
+        let bench = bench(world).await;
+        let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
+        assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(9000)));
+        assert_eq!(Redeploy.run(&bench.again(), params()).await.unwrap_err().kind, ErrorKind::Server);
+        assert!(Redeploy.run(&bench.again(), params()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn every_bad_end_has_a_name() {
+        for (last, told) in [
+            (with(json!({ "readyState": "ERROR", "errorMessage": "npm failed" })), "ended as ERROR: npm failed"),
+            (is("CANCELED"), "ended as CANCELED"),
+            (is("BLOCKED"), "ended as BLOCKED"),
+            (is("DELETED"), "ended as DELETED"),
+            (is("BUILD_UTILS_SPAWN_ERROR"), "ended as BUILD_UTILS_SPAWN_ERROR"),
+            (
+                with(json!({ "aliasError": { "code": "x", "message": "domain taken" } })),
+                "could not be given its domains: domain taken",
+            ),
+            (with(json!({ "checksConclusion": "failed" })), "failed its checks"),
+            (with(json!({ "checks": { "deployment-alias": { "state": "failed" } } })), "failed its checks"),
+            (
+                with(json!({ "readySubstate": "ROLLING", "aliasAssigned": true })),
+                "serves a share of the customers only",
+            ),
+        ] {
+            let bench = bench(World::new(vec![is("BUILDING"), last])).await;
+            let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
+            assert!(error.kind == ErrorKind::Failed && error.message.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_staged_is_promoted() {
+        let staged = with(json!({ "readySubstate": "STAGED", "aliasAssigned": false }));
+        let bench_staged = bench(World::new(vec![staged])).await;
+        Redeploy.run(&bench_staged.cx(), params()).await.unwrap();
+        assert!(bench_staged.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
+
+        for world in [
+            World::new(vec![is("READY")]).with("lastRollbackTarget", json!({})),
+            World::new(vec![is("READY")]).with("autoAssignCustomDomains", json!(false)),
+        ] {
+            let bench = bench(world).await;
+            Redeploy.run(&bench.cx(), params()).await.unwrap();
+            assert!(bench.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_work_is_refused_before_anything_is_made() {
+        for world in [
+            World::new(vec![serving()]).with("rollingRelease", json!({ "target": "production" })),
+            World::new(vec![serving()]).with("targets", json!({})),
+        ] {
+            let bench = bench(world).await;
+            assert_eq!(Redeploy.run(&bench.cx(), params()).await.unwrap_err().kind, ErrorKind::Rejected);
+            assert_eq!(bench.lines(), ["GET /v9/projects/shop"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_deadline_says_how_far_it_came_and_looks_ever_more_seldom() {
+        let bench = bench(World::new(vec![is("BUILDING")])).await;
+        let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Timeout, "after 20m, deployment dpl_new is BUILDING")
+        );
+        let polls = bench.lines().iter().filter(|line| line.ends_with("/dpl_new")).count();
+        assert!((60..90).contains(&polls), "{polls}");
+    }
+
+    #[tokio::test]
+    async fn an_undo_rolls_back_and_says_what_that_leaves() {
+        let project = json!({ "production": { "id": "dpl_new" } });
+        let bench = bench(World::new(vec![serving()]).with("targets", project)).await;
+        let output = VercelRedeployOutput {
+            deployment: "dpl_new".into(),
+            url: String::new(),
+            previous: "dpl_old".into(),
+            ready_after_seconds: 1,
+        };
+        let undone =
+            Redeploy.undo(&bench.cx(), params(), Done { output: output.clone(), checkpoint: None }).await.unwrap();
+        assert_eq!(undone.summary, "rolled back to dpl_old");
+        assert!(undone.left[0].contains("stays pinned to dpl_old"));
+        let undone = Redeploy.undo(&bench.cx(), params(), Done { output, checkpoint: None }).await.unwrap();
+        assert_eq!(undone, Undone { summary: "dpl_old serves already".into(), left: Vec::new() });
+    }
+
+    #[tokio::test]
+    async fn no_answer_makes_it_panic() {
+        for body in [json!(null), json!([]), json!({ "deployments": 1 }), json!({ "id": 7, "name": [] }), json!("x")] {
+            let told = body.clone();
+            let bench = Bench::with(move |_| Answer::json(200, &body)).await;
+            let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidResponse, "{told}");
+        }
+    }
+
+    #[test]
+    fn says_what_it_will_do() {
+        let intents = Redeploy.describe(&params());
+        let meta = json!({ "action": "redeploy", "runbookRun": ":run/:step" });
+        let body = json!({ "name": ":project_name", "deploymentId": ":serving_deployment", "target": "production", "meta": meta });
+        let url = "https://api.vercel.com/v13/deployments?teamId=team_1&forceNew=1";
+        assert!(intents.contains(&Intent::request_with("POST", url, body)));
+    }
+}
