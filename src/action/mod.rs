@@ -127,8 +127,8 @@ pub enum Probed<Output> {
 /// What is known about the act that an undo is to reverse.
 #[derive(Debug, Clone)]
 pub struct Done<Output> {
-    /// The act's output.
-    pub output: Output,
+    /// The act's output; `None` when it failed on the way, having done a part.
+    pub output: Option<Output>,
     /// The last checkpoint it saved, such as the state it found before it changed anything.
     pub checkpoint: Option<Value>,
 }

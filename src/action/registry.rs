@@ -118,7 +118,7 @@ impl<A: Action> AnyAction for A {
         done: Done<Value>,
     ) -> BoxFuture<'a, Result<Undone, ActionError>> {
         Box::pin(async move {
-            let output = serde_json::from_value(done.output).map_err(|error| {
+            let output = done.output.map(serde_json::from_value).transpose().map_err(|error| {
                 ActionError::invalid_params(format!("the recorded output of `{}` cannot be read: {error}", A::NAME))
             })?;
             Action::undo(self, cx, typed::<A>(params)?, Done { output, checkpoint: done.checkpoint }).await

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Report, Try};
 use super::people::check_answers;
 use super::{Approvers, Notice, People, Question, Reply};
-use crate::action::{
-    ActionError, AnyAction, Done, Doors, ErrorKind, Intent, Probed, Registry, Replay, Target, Undone,
-};
+use crate::action::{ActionError, AnyAction, Done, Doors, ErrorKind, Intent, Probed, Registry, Replay, Target, Undone};
 use crate::base::secret::disarm_json;
 use crate::base::{Attempt, StepId, clock};
 use crate::plan::show_secrets;
@@ -59,40 +57,65 @@ impl Stop {
     }
 }
 
+/// What a run is driven with.
+pub struct Parts {
+    /// The fold over what the log already holds.
+    pub state: RunState,
+    /// Every action by name.
+    pub registry: Registry,
+    /// The ways to the world.
+    pub doors: Arc<Doors>,
+    /// The door to people.
+    pub people: Arc<dyn People>,
+    /// Who belongs to which group.
+    pub approvers: Approvers,
+    /// Whoever watches.
+    pub notices: std::sync::mpsc::Sender<Notice>,
+    /// The run log.
+    pub log: Box<dyn RunLog>,
+    /// How the run is told to stop.
+    pub stop: Stop,
+}
+
 /// Drives one run.
 pub struct Embedded {
-    registry: Registry,
-    doors: Arc<Doors>,
-    people: Arc<dyn People>,
-    approvers: Approvers,
-    notices: std::sync::mpsc::Sender<Notice>,
-    log: Box<dyn RunLog>,
-    state: RunState,
+    parts: Parts,
     /// Events applied and not yet in the log.
     batch: Vec<Recorded>,
     /// Checkpoints whose actions wait for the log.
-    acknowledge: Vec<oneshot::Sender<()>>,
+    unacknowledged: Vec<oneshot::Sender<()>>,
     /// What to begin once the batch is in the log.
     launches: Vec<Launch>,
     tasks: JoinSet<Report>,
     /// What each task is about, in case it panics.
-    task_of: BTreeMap<tokio::task::Id, Task>,
+    subjects: BTreeMap<tokio::task::Id, Subject>,
     reports: mpsc::Sender<Report>,
+    inbox: mpsc::Receiver<Report>,
     cancels: BTreeMap<StepId, CancellationToken>,
-    /// Steps whose question has been put to people, and whether nobody could be asked.
-    asked: BTreeMap<StepId, bool>,
-    resolving: BTreeMap<StepId, bool>,
-    stop: Stop,
-    stopping: bool,
+    /// Steps about which people have been asked.
+    asked: BTreeMap<StepId, Asked>,
+    /// Steps whose doubt a probe looks into.
+    probing: BTreeMap<StepId, Asked>,
 }
 
+/// Where a question stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// No answer yet.
+    Pending,
+    /// Nobody can answer here.
+    InVain,
+}
+
+/// Something to begin once its intention is in the log.
 enum Launch {
-    Attempt(StepId, Attempt),
+    Attempt(StepId),
     Undo(StepId),
 }
 
+/// What a task is about.
 #[derive(Debug, Clone)]
-enum Task {
+enum Subject {
     Attempt(StepId, Attempt),
     Undo(StepId),
     Probe(StepId),
@@ -100,41 +123,616 @@ enum Task {
 }
 
 impl Embedded {
-    /// An engine for a run in `state`, which is the fold over what `log` already holds. The receiving end of checkpoints
-    /// is returned to [`Self::drive`].
-    #[expect(clippy::too_many_arguments, reason = "each is one door or one part of the run, given once")]
-    pub fn new(
-        state: RunState,
-        registry: Registry,
-        doors: Arc<Doors>,
-        people: Arc<dyn People>,
-        approvers: Approvers,
-        notices: std::sync::mpsc::Sender<Notice>,
-        log: Box<dyn RunLog>,
-        stop: Stop,
-    ) -> (Self, mpsc::Receiver<Report>) {
-        // A task that reports waits when the driver is busy; there are never more tasks than steps running at once.
+    /// An engine for one run.
+    pub fn new(parts: Parts) -> Self {
+        // Only checkpoints come this way, and each waits for its answer: never more than steps at once.
         let (reports, inbox) = mpsc::channel(64);
-        let engine = Self {
-            registry,
-            doors,
-            people,
-            approvers,
-            notices,
-            log,
-            state,
+        Self {
+            parts,
             batch: Vec::new(),
-            acknowledge: Vec::new(),
+            unacknowledged: Vec::new(),
             launches: Vec::new(),
             tasks: JoinSet::new(),
-            task_of: BTreeMap::new(),
+            subjects: BTreeMap::new(),
             reports,
+            inbox,
             cancels: BTreeMap::new(),
             asked: BTreeMap::new(),
-            resolving: BTreeMap::new(),
-            stop,
-            stopping: false,
-        };
-        (engine, inbox)
+            probing: BTreeMap::new(),
+        }
     }
+
+    /// The state as it is now.
+    pub fn state(&self) -> &RunState {
+        &self.parts.state
+    }
+
+    /// Records `first` (the run's beginning, or its resumption) and drives the run until it ends, or only people or
+    /// nobody can take it further.
+    pub async fn drive(&mut self, first: Event) -> Result<Ending, EngineError> {
+        self.record(first)?;
+        loop {
+            let standing = self.settle()?;
+            self.commit()?;
+            if let Some(outcome) = self.parts.state.outcome() {
+                return Ok(Ending::Finished(outcome));
+            }
+            self.launch();
+            self.attend(&standing);
+            if let Some(ending) = self.nobody_left(&standing) {
+                return Ok(ending);
+            }
+            self.wait(&standing).await?;
+        }
+    }
+
+    /// Takes an event into account; it is in the log after the next commit.
+    fn record(&mut self, event: Event) -> Result<(), EngineError> {
+        let recorded = Recorded { at: self.parts.doors.clock.now(), event };
+        self.parts.state.apply(&recorded)?;
+        self.batch.push(recorded);
+        Ok(())
+    }
+
+    /// Answers every directive that can be answered at once. Returns those that stand until the world answers.
+    fn settle(&mut self) -> Result<Vec<Directive>, EngineError> {
+        loop {
+            let mut standing = Vec::new();
+            let before = self.batch.len();
+            for directive in decide(&self.parts.state) {
+                match directive {
+                    Directive::Begin(step) => self.begin(&step)?,
+                    Directive::Skip(step, because) => self.record(Event::StepSkipped { step, because })?,
+                    Directive::Undo(step) => self.begin_undo(&step)?,
+                    Directive::BeginFinally(outcome) => self.record(Event::FinallyBegan { outcome })?,
+                    Directive::Finish(outcome) => self.record(Event::RunFinished { outcome })?,
+                    Directive::Resolve(step) if self.is_harmless_to_repeat(&step) => {
+                        let by = "doing it again is harmless".to_owned();
+                        self.record(Event::DoubtResolved { step, doubt: Doubt::Again, by })?;
+                    }
+                    Directive::Ask(_) | Directive::WakeAt(..) | Directive::Resolve(_) | Directive::Stop(_) => {
+                        standing.push(directive);
+                    }
+                }
+            }
+            if self.batch.len() == before {
+                return Ok(standing);
+            }
+        }
+    }
+
+    /// Writes what was applied to the log, then tells whoever waits or watches.
+    fn commit(&mut self) -> Result<(), EngineError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.parts.log.append(&self.batch).map_err(EngineError::Log)?;
+        for saved in self.unacknowledged.drain(..) {
+            // An action that was dropped meanwhile needs no answer.
+            let _ = saved.send(());
+        }
+        for recorded in self.batch.drain(..) {
+            let _ = self.parts.notices.send(Notice::Recorded(recorded));
+        }
+        Ok(())
+    }
+
+    fn step(&self, id: &StepId) -> Step {
+        self.parts.state.plan().runbook().step(id).cloned().expect("directives name steps of the plan")
+    }
+
+    fn is_harmless_to_repeat(&self, id: &StepId) -> bool {
+        let plan = self.parts.state.plan();
+        plan.place(id).is_some_and(|place| matches!(plan.facts(place).replay, Replay::Safe | Replay::Keyed))
+    }
+
+    /// A step's turn has come: skip it, ask about it, decide it, or begin a try.
+    fn begin(&mut self, id: &StepId) -> Result<(), EngineError> {
+        match self.next_event(id) {
+            Ok(event) => {
+                if matches!(event, Event::AttemptStarted { .. }) {
+                    self.launches.push(Launch::Attempt(id.clone()));
+                }
+                self.record(event)
+            }
+            Err(error) => self.record(Event::StepFailed { step: id.clone(), error }),
+        }
+    }
+
+    fn next_event(&self, id: &StepId) -> Result<Event, ActionError> {
+        let state = &self.parts.state;
+        let now = self.parts.doors.clock.now();
+        let internal = || ActionError::new(ErrorKind::Internal, "the plan has no such step");
+        let rendering = Rendering::new(state, id, now).ok_or_else(internal)?;
+        let record = state.record(id).ok_or_else(internal)?;
+        let step = state.plan().runbook().step(id).ok_or_else(internal)?;
+        let first_time = record.attempts == 0;
+        let approved = match &record.state {
+            StepState::Approved(digest) => Some(digest.clone()),
+            _ => None,
+        };
+        if first_time && approved.is_none() && !rendering.condition_holds()? {
+            let condition = step.condition.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Ok(Event::StepSkipped { step: id.clone(), because: Cause::Condition { condition } });
+        }
+        let prepared = rendering.prepare()?;
+        // A gate is asked about exactly this effect; what was approved and what is about to happen must be the same.
+        if let Some(approval) = &step.approval
+            && first_time
+            && approved.as_ref() != Some(&prepared.digest)
+        {
+            let lapses = approval.within.filter(|_| approval.on_timeout == OnTimeout::Reject);
+            return Ok(Event::GateOpened {
+                step: id.clone(),
+                digest: prepared.digest,
+                prompt: rendering.prompt()?,
+                does: self.describe(step, &prepared.params),
+                expires: lapses.map(|within| clock::after(now, within.0)),
+            });
+        }
+        match &step.does {
+            Does::Decide(_) => match rendering.decided()? {
+                (None, _) => Err(ActionError::new(ErrorKind::Failed, "no arm of the decision holds")),
+                (arm, outputs) => Ok(Event::Decided { step: id.clone(), arm, outputs }),
+            },
+            Does::Manual(_) => Ok(Event::ManualAsked { step: id.clone(), text: rendering.manual_text()? }),
+            Does::Gate => Err(ActionError::new(ErrorKind::Internal, "a bare gate has nothing to run")),
+            Does::Action { .. } => Ok(Event::AttemptStarted {
+                step: id.clone(),
+                attempt: state.next_attempt(id),
+                params: first_time.then_some(prepared.params),
+            }),
+        }
+    }
+
+    fn describe(&self, step: &Step, params: &Value) -> Vec<Intent> {
+        let Does::Action { uses, .. } = &step.does else { return Vec::new() };
+        let mut does = self.parts.registry.get(uses).and_then(|action| action.describe(params)).unwrap_or_default();
+        does.iter_mut().for_each(show_secrets);
+        does
+    }
+
+    fn begin_undo(&mut self, id: &StepId) -> Result<(), EngineError> {
+        let step = self.step(id);
+        let in_doubt = self.parts.state.record(id).is_some_and(|record| record.undo == Some(UndoState::InDoubt));
+        let params = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
+            .map_or(Ok(None), |rendering| rendering.undo_params());
+        self.record(Event::UndoStarted { step: id.clone(), params: params.as_ref().ok().cloned().flatten() })?;
+        let refusal = match (&step.undo, params) {
+            (_, Err(error)) => Some(ActionError::from(error)),
+            (Some(Undo::Action { uses, .. }), Ok(_)) if in_doubt && !self.is_repeatable(uses) => {
+                let reason = "its undo was under way when the process died, and must not be done twice";
+                Some(ActionError::new(ErrorKind::Failed, reason))
+            }
+            _ => None,
+        };
+        match refusal {
+            Some(error) => self.record(Event::UndoFinished { step: id.clone(), result: UndoResult::Failed { error } }),
+            None => {
+                self.launches.push(Launch::Undo(id.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    fn is_repeatable(&self, action: &str) -> bool {
+        let contract = self.parts.registry.get(action).map(|action| action.contract());
+        contract.is_some_and(|contract| matches!(contract.replay, Replay::Safe | Replay::Keyed))
+    }
+
+    /// Begins what the log now holds the intention of.
+    fn launch(&mut self) {
+        for launch in std::mem::take(&mut self.launches) {
+            match launch {
+                Launch::Attempt(id) => self.launch_attempt(id),
+                Launch::Undo(id) => self.launch_undo(id),
+            }
+        }
+    }
+
+    fn spawn(&mut self, subject: Subject, task: impl Future<Output = Report> + Send + 'static) {
+        let handle = self.tasks.spawn(task);
+        self.subjects.insert(handle.id(), subject);
+    }
+
+    fn action(&self, name: &str) -> Option<Arc<dyn AnyAction>> {
+        self.parts.registry.get(name).cloned()
+    }
+
+    /// A try of a step, ready to run on a task of its own. `None` when this version has no such action any more.
+    fn a_try(&self, id: &StepId, uses: &str, params: Value, cancel: CancellationToken, undo: bool) -> Option<Try> {
+        let state = &self.parts.state;
+        let record = state.record(id)?;
+        let run = state.run()?.clone();
+        let suffix = if undo { "/undo" } else { "" };
+        let target = Target {
+            key: format!("{run}/{id}{suffix}"),
+            run,
+            step: id.clone(),
+            attempt: Attempt(record.attempts),
+            repeat: record.repeat,
+            checkpoint: record.checkpoint.clone(),
+        };
+        Some(Try {
+            action: self.action(uses)?,
+            params,
+            target,
+            doors: Arc::clone(&self.parts.doors),
+            timeout: if undo { None } else { self.step(id).timeout },
+            cancel,
+            reports: self.reports.clone(),
+            notices: self.parts.notices.clone(),
+        })
+    }
+
+    fn launch_attempt(&mut self, id: StepId) {
+        let Does::Action { uses, .. } = self.step(&id).does else { return };
+        let Some(record) = self.parts.state.record(&id) else { return };
+        let attempt = Attempt(record.attempts);
+        let params = record.params.as_deref().cloned().unwrap_or_default();
+        let cancel = CancellationToken::new();
+        self.cancels.insert(id.clone(), cancel.clone());
+        let a_try = self.a_try(&id, &uses, params, cancel, false);
+        let step = id.clone();
+        self.spawn(Subject::Attempt(id, attempt), async move {
+            let result = match a_try {
+                Some(a_try) => a_try.run().await,
+                None => Err(no_such_action(&uses)),
+            };
+            Report::Finished { step, attempt, result }
+        });
+    }
+
+    fn launch_undo(&mut self, id: StepId) {
+        let step = self.step(&id);
+        let Some(record) = self.parts.state.record(&id) else { return };
+        let done = Done { output: record.outputs.as_deref().cloned(), checkpoint: record.checkpoint.clone() };
+        let done = if record.error.is_some() { Done { output: None, ..done } } else { done };
+        let cancel = CancellationToken::new();
+        let now = self.parts.doors.clock.now();
+        let (name, params, own) = match (&step.undo, &step.does) {
+            (Some(Undo::Action { uses, .. }), _) => {
+                let rendered = Rendering::new(&self.parts.state, &id, now).map(|rendering| rendering.undo_params());
+                (uses.clone(), rendered.and_then(Result::ok).flatten().unwrap_or_default(), false)
+            }
+            (_, Does::Action { uses, .. }) => {
+                (uses.clone(), record.params.as_deref().cloned().unwrap_or_default(), true)
+            }
+            _ => return,
+        };
+        let a_try = self.a_try(&id, &name, params, cancel, true);
+        let report_for = id.clone();
+        self.spawn(Subject::Undo(id), async move {
+            let result = match a_try {
+                None => Err(no_such_action(&name)),
+                Some(a_try) if own => a_try.undo(done).await,
+                Some(a_try) => a_try.run().await.map(|_| Undone { summary: format!("ran `{name}`"), left: Vec::new() }),
+            };
+            Report::Undone { step: report_for, result }
+        });
+    }
+
+    /// Puts standing directives to the world: questions to people, probes, the request to stop.
+    fn attend(&mut self, standing: &[Directive]) {
+        // Questions that are no longer open are forgotten, so that a gate that opens again is asked again.
+        let open: Vec<&StepId> = standing
+            .iter()
+            .filter_map(|directive| match directive {
+                Directive::Ask(step) | Directive::Resolve(step) => Some(step),
+                _ => None,
+            })
+            .collect();
+        self.asked.retain(|step, _| open.contains(&step));
+        for directive in standing {
+            match directive {
+                Directive::Ask(step) => self.ask(step),
+                Directive::Resolve(step) => self.resolve(step),
+                Directive::Stop(step) => {
+                    if let Some(cancel) = self.cancels.get(step) {
+                        cancel.cancel();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn ask(&mut self, id: &StepId) {
+        if self.asked.contains_key(id) {
+            return;
+        }
+        let step = self.step(id);
+        let Some(record) = self.parts.state.record(id) else { return };
+        let question = match (&record.state, &step.approval, &step.does) {
+            (StepState::AtGate(gate), Some(approval), _) => {
+                let prepared = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
+                    .and_then(|rendering| rendering.prepare().ok());
+                let params = prepared.map(|prepared| prepared.params).unwrap_or_default();
+                Question::Gate {
+                    step: id.clone(),
+                    approval: approval.clone(),
+                    prompt: gate.prompt.clone(),
+                    does: self.describe(&step, &params),
+                    digest: gate.digest.clone(),
+                    expires: gate.expires,
+                }
+            }
+            (StepState::Asked, _, Does::Manual(manual)) => {
+                let text = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
+                    .and_then(|rendering| rendering.manual_text().ok())
+                    .unwrap_or_default();
+                Question::Manual { step: id.clone(), text, evidence: manual.evidence.clone() }
+            }
+            _ => return,
+        };
+        self.put(question);
+    }
+
+    fn put(&mut self, question: Question) {
+        let id = question.step().clone();
+        self.asked.insert(id.clone(), Asked::Pending);
+        let people = Arc::clone(&self.parts.people);
+        let step = id.clone();
+        self.spawn(Subject::Question(id), async move { Report::Replied { step, reply: people.ask(question).await } });
+    }
+
+    /// A try whose end nobody saw: probe it, or ask a person.
+    fn resolve(&mut self, id: &StepId) {
+        let plan = Arc::clone(self.parts.state.plan());
+        let can_probe = plan.place(id).is_some_and(|place| plan.facts(place).replay == Replay::Probe);
+        let step = self.step(id);
+        let Does::Action { uses, .. } = &step.does else { return };
+        let Some(record) = self.parts.state.record(id) else { return };
+        let params = record.params.as_deref().cloned().unwrap_or_default();
+        match self.probing.get(id) {
+            None if can_probe => {
+                self.probing.insert(id.clone(), Asked::Pending);
+                let a_try = self.a_try(id, uses, params, CancellationToken::new(), false);
+                let (step, name) = (id.clone(), uses.clone());
+                self.spawn(Subject::Probe(id.clone()), async move {
+                    let found = match a_try {
+                        Some(a_try) => a_try.probe().await,
+                        None => Err(no_such_action(&name)),
+                    };
+                    Report::Probed { step, found }
+                });
+            }
+            Some(Asked::Pending) => {}
+            _ => {
+                if !self.asked.contains_key(id) {
+                    let does = self.describe(&step, &params);
+                    self.put(Question::Doubt { step: id.clone(), does });
+                }
+            }
+        }
+    }
+
+    /// Nothing is under way and whatever is open waits for people who cannot be asked here.
+    fn nobody_left(&self, standing: &[Directive]) -> Option<Ending> {
+        if !self.tasks.is_empty() {
+            return None;
+        }
+        let in_vain = |step: &StepId| self.asked.get(step) == Some(&Asked::InVain);
+        let waits_for_time =
+            standing.iter().any(|directive| matches!(directive, Directive::WakeAt(_, Timer::Again { .. })));
+        if waits_for_time {
+            return None;
+        }
+        let in_doubt: Vec<StepId> = standing
+            .iter()
+            .filter_map(|directive| match directive {
+                Directive::Resolve(step) if in_vain(step) => Some(step.clone()),
+                _ => None,
+            })
+            .collect();
+        if !in_doubt.is_empty() {
+            return Some(Ending::InDoubt(in_doubt));
+        }
+        let waiting: Vec<StepId> = standing
+            .iter()
+            .filter_map(|directive| match directive {
+                Directive::Ask(step) if in_vain(step) => Some(step.clone()),
+                _ => None,
+            })
+            .collect();
+        (!waiting.is_empty()).then_some(Ending::Waiting(waiting))
+    }
+
+    /// Waits for the next thing to happen, and takes everything that has happened by then.
+    async fn wait(&mut self, standing: &[Directive]) -> Result<(), EngineError> {
+        let timer = standing.iter().find_map(|directive| match directive {
+            Directive::WakeAt(at, timer) => Some((*at, timer.clone())),
+            _ => None,
+        });
+        let clock = Arc::clone(&self.parts.doors.clock);
+        let due = async {
+            match &timer {
+                Some((at, _)) => clock.sleep_until(*at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stopping = self.parts.state.is_cancelled();
+        let mut finished = None;
+        let mut checkpoint = None;
+        let mut fired = None;
+        let mut stop = false;
+        tokio::select! {
+            biased;
+            () = self.parts.stop.token.cancelled(), if !stopping => stop = true,
+            Some(report) = self.inbox.recv() => checkpoint = Some(report),
+            Some(joined) = self.tasks.join_next_with_id() => finished = Some(joined),
+            () = due => fired = timer.map(|(_, timer)| timer),
+        }
+        if stop {
+            self.record(Event::CancelRequested { by: "a signal".to_owned() })?;
+            return Ok(());
+        }
+        if let Some(timer) = fired {
+            return self.record(Event::TimerFired { timer });
+        }
+        // Everything that is there already shares one commit.
+        while let Some(report) = checkpoint.take().or_else(|| self.inbox.try_recv().ok()) {
+            self.take(report)?;
+        }
+        while let Some(joined) = finished.take().or_else(|| self.tasks.try_join_next_with_id()) {
+            let report = self.report_of(joined);
+            self.take(report)?;
+        }
+        Ok(())
+    }
+
+    /// What a finished task says; a panic becomes a failure of what it was about.
+    fn report_of(&mut self, joined: Result<(tokio::task::Id, Report), JoinError>) -> Report {
+        match joined {
+            Ok((id, report)) => {
+                self.subjects.remove(&id);
+                report
+            }
+            Err(error) => {
+                let why = if error.is_panic() { "it panicked; this is a mistake of ours" } else { "its task was lost" };
+                let error_of = || ActionError::new(ErrorKind::Internal, why);
+                match self.subjects.remove(&error.id()) {
+                    Some(Subject::Attempt(step, attempt)) => {
+                        Report::Finished { step, attempt, result: Err(error_of()) }
+                    }
+                    Some(Subject::Undo(step)) => Report::Undone { step, result: Err(error_of()) },
+                    Some(Subject::Probe(step)) => Report::Probed { step, found: Err(error_of()) },
+                    Some(Subject::Question(step)) => Report::Replied { step, reply: None },
+                    None => unreachable!("every task has a subject"),
+                }
+            }
+        }
+    }
+
+    /// Takes a report into account. Late ones, about what is already settled, change nothing.
+    fn take(&mut self, report: Report) -> Result<(), EngineError> {
+        match report {
+            Report::Checkpoint { step, attempt, mut value, saved } => {
+                disarm_json(&mut value);
+                self.record(Event::Checkpoint { step, attempt, value })?;
+                self.unacknowledged.push(saved);
+                Ok(())
+            }
+            Report::Finished { step, attempt, result } => self.finish_attempt(step, attempt, result),
+            Report::Undone { step, result } => {
+                let result = match result {
+                    Ok(undone) => UndoResult::Undone { undone },
+                    Err(error) => UndoResult::Failed { error: self.masked(error) },
+                };
+                self.record(Event::UndoFinished { step, result })
+            }
+            Report::Probed { step, found } => {
+                let by = "a probe".to_owned();
+                match found {
+                    Ok(Probed::Happened(mut outputs)) => {
+                        self.clean(&mut outputs);
+                        self.record(Event::DoubtResolved { step, doubt: Doubt::Happened { outputs }, by })
+                    }
+                    Ok(Probed::DidNotHappen) => self.record(Event::DoubtResolved { step, doubt: Doubt::Again, by }),
+                    Ok(Probed::Unknown) | Err(_) => {
+                        self.probing.insert(step, Asked::InVain);
+                        Ok(())
+                    }
+                }
+            }
+            Report::Replied { step, reply } => self.take_reply(step, reply),
+        }
+    }
+
+    fn finish_attempt(
+        &mut self,
+        step: StepId,
+        attempt: Attempt,
+        result: Result<Value, ActionError>,
+    ) -> Result<(), EngineError> {
+        self.cancels.remove(&step);
+        let now = self.parts.doors.clock.now();
+        let result = match result {
+            Ok(mut outputs) => {
+                self.clean(&mut outputs);
+                AttemptResult::Succeeded { outputs }
+            }
+            Err(error) => AttemptResult::Failed { error: self.masked(error) },
+        };
+        let began = self.parts.state.record(&step).and_then(|record| record.started_at).unwrap_or(now);
+        let (result, met) = match &result {
+            AttemptResult::Succeeded { outputs } => {
+                let rendering = Rendering::new(&self.parts.state, &step, now);
+                match rendering.map_or(Ok(None), |rendering| rendering.until_holds(outputs)) {
+                    Ok(met) => (result, met),
+                    Err(error) => (AttemptResult::Failed { error: error.into() }, None),
+                }
+            }
+            AttemptResult::Failed { .. } => (result, None),
+        };
+        let entropy = u64::try_from(now.as_nanosecond().unsigned_abs() % 1_000_000_007).unwrap_or(0);
+        let written = self.step(&step);
+        let (result, next) = after_attempt(&written, attempt, result, met, (began, now), entropy);
+        self.record(Event::AttemptFinished { step, attempt, result, next })
+    }
+
+    /// What comes from outside: no reference to a secret may hide in it, and no secret may stand in it.
+    fn clean(&self, value: &mut Value) {
+        disarm_json(value);
+        self.parts.doors.secrets.redactor().mask_json(value);
+    }
+
+    fn masked(&self, mut error: ActionError) -> ActionError {
+        error.message = self.parts.doors.secrets.redactor().mask(&error.message).into_owned();
+        if let Some(outputs) = error.outputs.as_deref_mut() {
+            disarm_json(outputs);
+            self.parts.doors.secrets.redactor().mask_json(outputs);
+        }
+        error
+    }
+
+    fn take_reply(&mut self, step: StepId, reply: Option<Reply>) -> Result<(), EngineError> {
+        let Some(record) = self.parts.state.record(&step) else { return Ok(()) };
+        let written = self.step(&step);
+        let refused = match (reply, &record.state) {
+            (None, _) => {
+                self.asked.insert(step, Asked::InVain);
+                return Ok(());
+            }
+            (Some(Reply::Gate(decision)), StepState::AtGate(gate)) => {
+                let approval = written.approval.as_ref().expect("a gate has an approval");
+                match self.parts.approvers.admit(approval, &decision, self.parts.state.started_by()) {
+                    Ok(()) if gate.approvals.iter().any(|before| before.by == decision.by) => {
+                        format!("`{}` has answered already", decision.by)
+                    }
+                    Ok(()) => {
+                        let digest = gate.digest.clone();
+                        // One of several approvers: the others are still to be asked.
+                        self.asked.remove(&step);
+                        return self.record(Event::GateAnswered { step, digest, decision });
+                    }
+                    Err(refusal) => refusal.to_string(),
+                }
+            }
+            (Some(Reply::Manual { by, result }), StepState::Asked) => {
+                let evidence = match (&written.does, &result) {
+                    (Does::Manual(manual), ManualResult::Done { evidence }) => {
+                        check_answers(&manual.evidence, evidence)
+                    }
+                    _ => Ok(()),
+                };
+                match evidence {
+                    Ok(()) => return self.record(Event::ManualAnswered { step, by, result }),
+                    Err(refusal) => refusal.to_string(),
+                }
+            }
+            (Some(Reply::Doubt { by, doubt }), StepState::InDoubt) => {
+                return self.record(Event::DoubtResolved { step, doubt, by });
+            }
+            // The question was settled meanwhile: a late answer changes nothing.
+            (Some(_), _) => return Ok(()),
+        };
+        self.asked.remove(&step);
+        let _ = self.parts.notices.send(Notice::Refused { step, reason: refused });
+        Ok(())
+    }
+}
+
+fn no_such_action(name: &str) -> ActionError {
+    ActionError::new(ErrorKind::Internal, format!("this version has no action `{name}`"))
 }

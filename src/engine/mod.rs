@@ -4,7 +4,7 @@ mod attempt;
 mod embedded;
 mod people;
 
-pub use embedded::{Embedded, EngineError, Ending, Stop};
+pub use embedded::{Embedded, Ending, EngineError, Parts, Stop};
 pub use people::{Approvers, ApproversError, Nobody, People, Question, Refusal, Reply};
 
 use crate::base::StepId;

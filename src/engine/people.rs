@@ -151,7 +151,10 @@ impl Approvers {
 
     /// The groups that `by` names and the file does not have.
     pub fn unknown_groups<'a>(&self, by: &'a [String]) -> Vec<&'a str> {
-        by.iter().filter_map(|who| who.strip_prefix("group:")).filter(|group| !self.groups.contains_key(*group)).collect()
+        by.iter()
+            .filter_map(|who| who.strip_prefix("group:"))
+            .filter(|group| !self.groups.contains_key(*group))
+            .collect()
     }
 
     /// May this decision count at this gate?
@@ -180,7 +183,10 @@ impl Approvers {
 }
 
 /// Do the answers fit what was asked?
-pub(super) fn check_answers(asked: &IndexMap<String, AskField>, answers: &IndexMap<String, Value>) -> Result<(), Refusal> {
+pub(super) fn check_answers(
+    asked: &IndexMap<String, AskField>,
+    answers: &IndexMap<String, Value>,
+) -> Result<(), Refusal> {
     for (name, field) in asked {
         let refuse = |reason: String| Refusal::Answer { name: name.clone(), reason };
         match answers.get(name) {

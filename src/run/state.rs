@@ -121,6 +121,15 @@ impl StepRecord {
         }
     }
 
+    /// Is there something to reverse: was it done, or did it fail on the way after saving what it found?
+    pub(super) fn acted(&self) -> bool {
+        match self.result() {
+            Some(StepResult::Succeeded) => true,
+            Some(StepResult::Failed) => self.checkpoint.is_some(),
+            _ => false,
+        }
+    }
+
     /// Did it act, and is that not undone?
     pub fn stands(&self) -> bool {
         self.result() == Some(StepResult::Succeeded) && !matches!(self.undo, Some(UndoState::Undone(_)))
@@ -315,7 +324,7 @@ impl RunState {
         self.finished_order.iter().rev().copied().filter(|place| {
             let record = &self.records[*place];
             self.plan.step(*place).undo.is_some()
-                && record.result() == Some(StepResult::Succeeded)
+                && record.acted()
                 && !matches!(record.undo, Some(UndoState::Undone(_) | UndoState::Failed(_)))
         })
     }
@@ -459,7 +468,7 @@ impl RunState {
             Event::CancelRequested { .. } => Ok(()),
             Event::UndoStarted { .. } => match record {
                 _ if self.undoing.is_some() => refuse("another undo is under way"),
-                Some(record) if record.result() != Some(StepResult::Succeeded) => refuse("it was not done"),
+                Some(record) if !record.acted() => refuse("it was not done"),
                 Some(record) if matches!(record.undo, Some(UndoState::Undone(_))) => refuse("it is undone"),
                 _ => Ok(()),
             },

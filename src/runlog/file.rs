@@ -5,8 +5,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::entry::{self, Entry, LineError};
 use super::RunLog;
+use super::entry::{self, Entry, LineError};
 use crate::base::{Digest, Redactor};
 use crate::run::Recorded;
 
@@ -195,7 +195,8 @@ mod tests {
     }
 
     fn written(count: usize) -> (PathBuf, Vec<u8>) {
-        let folder = std::env::temp_dir().join(format!("runbook-log-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let folder =
+            std::env::temp_dir().join(format!("runbook-log-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("log.jsonl");
         let _ = std::fs::remove_file(&path);

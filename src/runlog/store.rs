@@ -121,7 +121,9 @@ impl Store {
         }
         let fits: Vec<RunFolder> = all
             .into_iter()
-            .filter(|run| !wanted.is_empty() && (run.id.as_str().starts_with(wanted) || run.id.as_str().ends_with(wanted)))
+            .filter(|run| {
+                !wanted.is_empty() && (run.id.as_str().starts_with(wanted) || run.id.as_str().ends_with(wanted))
+            })
             .collect();
         match fits.as_slice() {
             [] => Err(none()),

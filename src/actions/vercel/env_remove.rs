@@ -156,7 +156,7 @@ mod tests {
         let repeated = EnvRemove.run(&bench.again(), params()).await.unwrap();
         assert_eq!((repeated, bench.saved().len()), (output.clone(), 1));
 
-        let done = Done { output, checkpoint: bench.saved().pop() };
+        let done = Done { output: Some(output), checkpoint: bench.saved().pop() };
         let undone = EnvRemove.undo(&bench.cx(), params(), done).await.unwrap();
         assert_eq!((undone.summary.as_str(), undone.left.len()), ("restored A, restored B", 0));
         assert_eq!(world.shown(), before);

@@ -233,7 +233,7 @@ mod tests {
 
     fn done(bench: &Bench) -> Done<VercelEnvSetOutput> {
         let output = VercelEnvSetOutput { set: Vec::new(), created: Vec::new(), updated: Vec::new() };
-        Done { output, checkpoint: bench.saved().pop() }
+        Done { output: Some(output), checkpoint: bench.saved().pop() }
     }
 
     #[tokio::test]

@@ -254,12 +254,16 @@ impl Action for Redeploy {
         done: Done<VercelRedeployOutput>,
     ) -> Result<Undone, ActionError> {
         if params.target == RedeployTarget::Preview {
-            let left = vec![format!("the preview {} stays where it is", done.output.deployment)];
-            return Ok(Undone { summary: "a preview serves no customers: nothing to roll back".to_owned(), left });
+            let left = done.output.map(|output| format!("the preview {} stays where it is", output.deployment));
+            let summary = "a preview serves no customers: nothing to roll back".to_owned();
+            return Ok(Undone { summary, left: left.into_iter().collect() });
         }
+        let Some(remembered) = done.checkpoint.as_ref().and_then(|value| Remembered::deserialize(value).ok()) else {
+            return Ok(Undone { summary: "nothing had been deployed".to_owned(), left: Vec::new() });
+        };
         let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
         let project: Project = vercel.read(vercel.scope.get_project()).await?;
-        let previous = &done.output.previous;
+        let previous = &remembered.previous;
         if project.serving(params.target) == Some(previous.as_str()) {
             return Ok(Undone { summary: format!("{previous} serves already"), left: Vec::new() });
         }
@@ -744,17 +748,17 @@ mod tests {
     async fn an_undo_rolls_back_and_says_what_that_leaves() {
         let project = json!({ "production": { "id": "dpl_new" } });
         let bench = bench(World::new(vec![serving()]).with("targets", project)).await;
-        let output = VercelRedeployOutput {
-            deployment: "dpl_new".into(),
-            url: String::new(),
+        let remembered = Remembered {
             previous: "dpl_old".into(),
-            ready_after_seconds: 1,
+            project: "prj_1".into(),
+            since: Timestamp::UNIX_EPOCH,
+            deployment: None,
         };
-        let undone =
-            Redeploy.undo(&bench.cx(), params(), Done { output: output.clone(), checkpoint: None }).await.unwrap();
+        let done = Done { output: None, checkpoint: Some(json!(remembered)) };
+        let undone = Redeploy.undo(&bench.cx(), params(), done.clone()).await.unwrap();
         assert_eq!(undone.summary, "rolled back to dpl_old");
         assert!(undone.left[0].contains("stays pinned to dpl_old"));
-        let undone = Redeploy.undo(&bench.cx(), params(), Done { output, checkpoint: None }).await.unwrap();
+        let undone = Redeploy.undo(&bench.cx(), params(), done).await.unwrap();
         assert_eq!(undone, Undone { summary: "dpl_old serves already".into(), left: Vec::new() });
     }
 
