@@ -6,5 +6,6 @@
 
 pub mod action;
 pub mod base;
+pub mod drill;
 pub mod http;
 pub mod process;
