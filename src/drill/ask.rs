@@ -127,8 +127,9 @@ pub(super) fn out_of_order(on: StandIn, mode: Mode, ask: &Ask) -> Option<Reply> 
         Mode::Hang => return Some(Reply::Hangs),
         Mode::Maintenance => maintenance(on),
         Mode::ServerError => refusal(on, 500, "internal_server_error", "Something went wrong on our side."),
-        Mode::RateLimited => refusal(on, 429, "rate_limited", "Too many requests.")
-            .header("retry-after", THROTTLED_FOR.to_string()),
+        Mode::RateLimited => {
+            refusal(on, 429, "rate_limited", "Too many requests.").header("retry-after", THROTTLED_FOR.to_string())
+        }
         // A status page behind a broken edge still says 200; an API's edge owns up.
         Mode::Html if on == StandIn::StatusPage => Answer::page(200, "Just a moment"),
         Mode::Html => Answer::page(502, "Bad gateway"),
@@ -166,4 +167,55 @@ pub(super) fn refusal(on: StandIn, status: u16, code: &str, message: &str) -> An
         StandIn::App => json!({ "error": message }),
     };
     Answer::json(status, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mode_has_its_own_way_of_not_working() {
+        let told = |on, mode, method: &str| {
+            let ask = Ask { method: method.into(), path: "/".into(), ..Ask::default() };
+            match out_of_order(on, mode, &ask) {
+                None => "works".to_owned(),
+                Some(Reply::Closed) => "closes".to_owned(),
+                Some(Reply::Hangs) => "hangs".to_owned(),
+                Some(Reply::Answer(answer)) => {
+                    let kind = answer.content_type.split(';').next().unwrap_or_default();
+                    let wait = answer.headers.iter().find(|(name, _)| *name == "retry-after");
+                    format!("{} {kind}{}", answer.status, wait.map_or(String::new(), |(_, wait)| format!(" {wait}")))
+                }
+            }
+        };
+        for (on, mode, method, expected) in [
+            (StandIn::Clerk, Mode::Up, "GET", "works"),
+            (StandIn::Clerk, Mode::KeyRefused, "GET", "works"),
+            (StandIn::Clerk, Mode::Down, "GET", "closes"),
+            (StandIn::Clerk, Mode::Hang, "GET", "hangs"),
+            (StandIn::Clerk, Mode::ServerError, "GET", "500 application/json"),
+            (StandIn::Clerk, Mode::RateLimited, "GET", "429 application/json 10"),
+            (StandIn::Clerk, Mode::Html, "GET", "502 text/html"),
+            (StandIn::StatusPage, Mode::Html, "GET", "200 text/html"),
+            (StandIn::StatusPage, Mode::ServerError, "GET", "500 text/html"),
+            (StandIn::ClerkFrontend, Mode::Maintenance, "GET", "works"),
+            (StandIn::ClerkFrontend, Mode::Maintenance, "POST", "503 application/json"),
+            (StandIn::Vercel, Mode::Maintenance, "PATCH", "503 application/json"),
+        ] {
+            assert_eq!(told(on, mode, method), expected, "{on} {mode:?} {method}");
+        }
+    }
+
+    #[test]
+    fn maintenance_speaks_another_shape_than_other_refusals() {
+        let code = |answer: &Answer, place: &str| {
+            let body: Value = serde_json::from_str(&answer.content).unwrap_or_default();
+            body.pointer(place).and_then(Value::as_str).map(str::to_owned)
+        };
+        assert_eq!(code(&maintenance(StandIn::Clerk), "/code").as_deref(), Some("maintenance_mode"));
+        let refused = refusal(StandIn::Clerk, 404, "resource_not_found", "m");
+        assert_eq!(code(&refused, "/errors/0/code").as_deref(), Some("resource_not_found"));
+        let refused = refusal(StandIn::Vercel, 404, "not_found", "m");
+        assert_eq!(code(&refused, "/error/code").as_deref(), Some("not_found"));
+    }
 }

@@ -35,7 +35,9 @@ pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
                 "workspace_id": "ws_drill",
             }),
         ),
-        ("GET", ["v1", "users", "count"]) => Answer::json(200, &json!({ "object": "total_count", "total_count": 1203 })),
+        ("GET", ["v1", "users", "count"]) => {
+            Answer::json(200, &json!({ "object": "total_count", "total_count": 1203 }))
+        }
         _ => no(404, "resource_not_found", "There is no such resource."),
     }
 }
@@ -50,12 +52,8 @@ mod tests {
     fn refuses_every_key_but_its_own() {
         let world = WorldState::new(Arc::new(scenario("world: { vercel: { project: shop } }\n")));
         let ask = |bearer: Option<&str>, path: &str| {
-            let ask = Ask {
-                method: "GET".into(),
-                path: path.into(),
-                bearer: bearer.map(str::to_owned),
-                ..Ask::default()
-            };
+            let ask =
+                Ask { method: "GET".into(), path: path.into(), bearer: bearer.map(str::to_owned), ..Ask::default() };
             let answer = answer(&ask, &world);
             let body: Value = serde_json::from_str(&answer.content).unwrap();
             (answer.status, body["errors"][0]["code"].as_str().unwrap_or_default().to_owned())

@@ -5,7 +5,8 @@ use super::scenario::{Ends, Fault, FaultAnswer, StandIn};
 
 /// Is this the request that a fault is about?
 pub(super) fn is_about(fault: &Fault, on: StandIn, method: &str, path: &str) -> bool {
-    let Some((wanted_method, wanted_path)) = fault.request.as_deref().and_then(|request| request.split_once(' ')) else {
+    let Some((wanted_method, wanted_path)) = fault.request.as_deref().and_then(|request| request.split_once(' '))
+    else {
         return false;
     };
     let segments = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();

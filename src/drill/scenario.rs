@@ -513,24 +513,47 @@ struct Check<'s> {
 impl Check<'_> {
     fn all(mut self, scenario: &Scenario) -> Vec<Diagnostic> {
         if !(scenario.speed.is_finite() && scenario.speed >= 1.0) {
-            self.say(self.word("speed"), "speed", format!("a drill cannot run at speed {}", scenario.speed), "use 1 or more");
+            self.say(
+                self.word("speed"),
+                "speed",
+                format!("a drill cannot run at speed {}", scenario.speed),
+                "use 1 or more",
+            );
         }
         if scenario.stand_ins.is_empty() {
-            self.say(self.word("stand_ins"), "no-stand-in", "no stand-in answers anywhere", "name at least one address");
+            self.say(
+                self.word("stand_ins"),
+                "no-stand-in",
+                "no stand-in answers anywhere",
+                "name at least one address",
+            );
         }
         for origin in scenario.stand_ins.keys() {
             let plain = reqwest::Url::parse(origin).ok().filter(|url| {
-                matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && url.path() == "/" && url.query().is_none()
+                matches!(url.scheme(), "http" | "https")
+                    && url.host_str().is_some()
+                    && url.path() == "/"
+                    && url.query().is_none()
             });
             if plain.is_none() {
                 let message = format!("`{origin}` is not the address of a host");
-                self.say(self.word(origin), "address", message, "write scheme and host only, such as `https://api.clerk.com`");
+                self.say(
+                    self.word(origin),
+                    "address",
+                    message,
+                    "write scheme and host only, such as `https://api.clerk.com`",
+                );
             }
         }
         for (stand_in, secret) in [(StandIn::Clerk, "clerk"), (StandIn::Vercel, "vercel")] {
             if scenario.plays(stand_in) && !scenario.secrets.contains_key(secret) {
                 let message = format!("the stand-in `{stand_in}` needs the secret `{secret}` to know whom to refuse");
-                self.say(self.word("stand_ins"), "missing-secret", message, format!("add `{secret}: …` under `secrets`"));
+                self.say(
+                    self.word("stand_ins"),
+                    "missing-secret",
+                    message,
+                    format!("add `{secret}: …` under `secrets`"),
+                );
             }
         }
         self.setting(scenario);
@@ -563,6 +586,15 @@ impl Check<'_> {
     }
 
     fn timeline(&mut self, timeline: &[Moment]) {
+        for moment in timeline {
+            let odd = moment
+                .modes()
+                .find(|(on, mode)| *mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel));
+            if let Some((on, _)) = odd {
+                let message = format!("`{on}` asks for no key, so it cannot refuse one");
+                self.say(span_of(&moment.at), "keyless", message, "use `key_refused` with `clerk` or `vercel`");
+            }
+        }
         for pair in timeline.windows(2) {
             let [before, after] = pair else { continue };
             if after.at.value < before.at.value {
@@ -576,7 +608,12 @@ impl Check<'_> {
         let span = span_of(&fault.on);
         let on = fault.on.value;
         if !scenario.plays(on) {
-            self.say(span, "unknown-stand-in", format!("no address is answered by `{on}`"), "name it under `stand_ins`");
+            self.say(
+                span,
+                "unknown-stand-in",
+                format!("no address is answered by `{on}`"),
+                "name it under `stand_ins`",
+            );
         }
         let about_an_answer = fault.request.is_some() && fault.answer.is_some();
         let about_a_deployment = fault.deployment.is_some() && (fault.ends.is_some() || fault.takes.is_some());
@@ -632,11 +669,14 @@ fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
             say("unknown-word", format!("`{variant}` means nothing here")).help(known(variant, expected))
         }
         YamlError::SerdeMissingField { field, .. } => say("missing-key", format!("the key `{field}` is missing")),
-        YamlError::DuplicateMappingKey { key: Some(key), .. } => say("duplicate-key", format!("`{key}` is there twice")),
+        YamlError::DuplicateMappingKey { key: Some(key), .. } => {
+            say("duplicate-key", format!("`{key}` is there twice"))
+        }
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
-            let sentence = first.split_once(": ").filter(|(place, _)| place.contains("line")).map_or(first, |(_, rest)| rest);
+            let sentence =
+                first.split_once(": ").filter(|(place, _)| place.contains("line")).map_or(first, |(_, rest)| rest);
             let sentence = sentence.split(" at line ").next().unwrap_or(sentence);
             say("invalid", sentence.trim_end_matches('.').to_owned())
         }
@@ -710,10 +750,10 @@ stand_ins:
             findings(&text),
             ["\
 error[unknown-key]: unknown key `clrk`
-  --> s.yaml:15:14
+  --> s.yaml:15:15
    |
 15 |   - { at: 1m, clrk: down }
-   |              ^^^^
+   |               ^^^^
    |
    = help: did you mean `clerk`?"]
         );
@@ -745,13 +785,23 @@ expect: { outcome: sucess }
 "
         );
         let found = findings(&text);
-        let codes: Vec<&str> =
-            found.iter().filter_map(|text| text.split_once(']').and_then(|(code, _)| code.strip_prefix("error["))).collect();
+        let codes: Vec<&str> = found
+            .iter()
+            .filter_map(|text| text.split_once(']').and_then(|(code, _)| code.strip_prefix("error[")))
+            .collect();
         assert_eq!(
             codes,
             [
-                "speed", "address", "missing-secret", "unknown-project", "unordered", "request", "unclear-fault",
-                "unclear-fault", "counting", "unknown-outcome"
+                "speed",
+                "address",
+                "missing-secret",
+                "unknown-project",
+                "unordered",
+                "request",
+                "unclear-fault",
+                "unclear-fault",
+                "counting",
+                "unknown-outcome"
             ],
             "{found:#?}"
         );

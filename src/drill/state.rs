@@ -108,7 +108,7 @@ pub(super) struct Move {
     pub(super) done: bool,
 }
 
-/// What a request changes. Journal lines hold these; applying them again gives the same state.
+/// What a request changes. Record lines hold these; applying them again gives the same state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
