@@ -27,6 +27,7 @@ pub struct Scenario {
     /// One sentence for people.
     pub title: String,
     /// The time in the scenario when the drill begins.
+    #[serde(deserialize_with = "time")]
     pub starts: Timestamp,
     /// How many times faster than the world the drill's clock runs.
     #[serde(default = "default_speed")]
@@ -57,6 +58,13 @@ pub struct Scenario {
     /// The digest of the file, so that a drill continues with the script it began with.
     #[serde(skip, default = "Digest::zero")]
     pub digest: Digest,
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format_args!("`{text}` is not a time; write for example `2026-02-19T16:11:00Z`"))
+    })
 }
 
 fn default_speed() -> f64 {
@@ -668,7 +676,9 @@ fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             say("unknown-word", format!("`{variant}` means nothing here")).help(known(variant, expected))
         }
-        YamlError::SerdeMissingField { field, .. } => say("missing-key", format!("the key `{field}` is missing")),
+        YamlError::SerdeMissingField { field, .. } => say("missing-key", format!("the key `{field}` is missing"))
+            .label("beside this one")
+            .help(format!("add `{field}: …`")),
         YamlError::DuplicateMappingKey { key: Some(key), .. } => {
             say("duplicate-key", format!("`{key}` is there twice"))
         }
@@ -805,6 +815,25 @@ expect: { outcome: sucess }
             ],
             "{found:#?}"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_shown_with_its_place_and_a_way_out() {
+        for (from, to, message, place, help) in [
+            ("starts: 2026-02-19T16:00:00Z", "starts: today", "`today` is not a time", (4, 9), None),
+            ("title: A test\n", "", "the key `title` is missing", (6, 1), Some("add `title: …`")),
+            ("title: A test", "title: A\ntitle: B", "`title` is there twice", (4, 1), None),
+            ("inputs: {", "timeline: [{ at: 5min }]\ninputs: {", "`5min` is not a duration", (5, 18), None),
+            ("inputs: {", "timeline: [{ at: 5m, status_page: oky }]\ninputs: {", "`oky`", (5, 22), Some("`ok`")),
+            ("inputs: {", "faults: [{ on: vercel, answer: losst }]\ninputs: {", "`losst`", (5, 24), Some("`lost`")),
+        ] {
+            let found = Scenario::read(&Source::new("s.yaml", BASE.replace(from, to))).unwrap_err();
+            assert_eq!(found.len(), 1, "{to}");
+            assert!(found[0].message.contains(message), "{to}: {}", found[0].message);
+            assert_eq!(found[0].place(), Some(place), "{to}");
+            let helped = found[0].help.as_deref();
+            assert!(help.is_none_or(|help| helped.is_some_and(|helped| helped.contains(help))), "{to}: {helped:?}");
+        }
     }
 
     #[test]
