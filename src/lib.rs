@@ -7,6 +7,7 @@
 pub mod action;
 pub mod actions;
 pub mod base;
+pub mod drill;
 pub mod engine;
 pub mod http;
 pub mod plan;

@@ -1,0 +1,23 @@
+//! Rehearsals: the vendors' stand-ins, the scenario that drives them, and what they saw.
+//!
+//! The stand-ins keep state, go by the drill's clock, and refuse what the vendors would refuse.
+
+mod app;
+mod ask;
+mod clerk;
+mod clerk_frontend;
+mod faults;
+mod observed;
+mod record;
+mod scenario;
+mod state;
+mod status_page;
+mod vercel;
+mod world;
+
+pub use observed::{Happening, LeftStanding, Observed, Refused, Why, Window, WriteKind};
+pub use scenario::{
+    AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
+    PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
+};
+pub use world::World;

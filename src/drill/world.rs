@@ -1,0 +1,669 @@
+//! The world of a drill: starts the stand-ins, keeps their state, and lets time pass.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::ask::{Answer, Ask, Carried, Reply, out_of_order, refusal};
+use super::observed::{Observed, Why};
+use super::record::{Entry, Record, check_script};
+use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
+use super::state::{Asked, WorldState};
+use super::{app, clerk, clerk_frontend, faults, status_page, vercel};
+use crate::base::clock::{ScaledClock, after, until};
+use crate::base::{Clock, Secret, Timestamp};
+
+/// How often the record notes the time, in the world outside.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// How long a stand-in that hangs holds the line, in the scenario's time.
+const HOLDS_THE_LINE: Duration = Duration::from_secs(120);
+/// Larger requests are none of ours.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The stand-ins of a drill, running. Dropping it stops them and waits for that.
+pub struct World {
+    shared: Arc<Shared>,
+    origins: Vec<(String, String)>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the stand-ins share.
+struct Shared {
+    clock: ScaledClock,
+    inner: Mutex<Inner>,
+    /// Wakes the timekeeper when a request brought something new to wait for.
+    changed: watch::Sender<()>,
+}
+
+struct Inner {
+    state: WorldState,
+    record: Record,
+    told: usize,
+    /// Set once the record cannot be written: from then on nothing may change.
+    broken: Option<io::ErrorKind>,
+}
+
+impl World {
+    /// Starts the stand-ins of a scenario, at its beginning or where the record ends.
+    ///
+    /// `speed` overrides the scenario's own. The time while nobody ran the drill is not counted.
+    pub fn start(scenario: &Scenario, speed: Option<f64>, record: &Path) -> io::Result<Self> {
+        let speed = speed.unwrap_or(scenario.speed).max(1.0);
+        let (record, lines) = Record::open(record)?;
+        check_script(&lines, scenario)?;
+        let mut state = WorldState::new(Arc::new(scenario.clone()));
+        for line in &lines {
+            match &line.entry {
+                Entry::Asked(asked) => state.apply(line.at, asked),
+                Entry::Opened { .. } | Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Stopped => {
+                    state.advance(line.at);
+                }
+            }
+        }
+        let told = state.happenings.len();
+        let begins = continue_at(&state, &lines);
+        let mut inner = Inner { state, record, told, broken: None };
+        if lines.is_empty() {
+            inner.told = 0;
+            let opened = Entry::Opened { scenario: scenario.scenario.clone(), digest: scenario.digest.clone() };
+            inner.record.append(begins, opened)?;
+        }
+        inner.record.append(begins, Entry::Continued { speed })?;
+        inner.advance(begins)?;
+
+        let mut listeners = BTreeMap::new();
+        let mut origins = Vec::new();
+        for (origin, stand_in) in &scenario.stand_ins {
+            if !listeners.contains_key(stand_in) {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                listener.set_nonblocking(true)?;
+                listeners.insert(*stand_in, listener);
+            }
+            let port = listeners[stand_in].local_addr()?.port();
+            origins.push((origin.clone(), format!("http://127.0.0.1:{port}")));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listeners = {
+            let _inside = runtime.enter();
+            let open = |(stand_in, listener)| Ok((stand_in, tokio::net::TcpListener::from_std(listener)?));
+            listeners.into_iter().map(open).collect::<io::Result<Vec<_>>>()?
+        };
+        let clock = ScaledClock::new(begins, speed);
+        let shared = Arc::new(Shared { clock, inner: Mutex::new(inner), changed: watch::Sender::new(()) });
+        let (stop, stopped) = oneshot::channel();
+        let everyone = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("drill-world".to_owned()).spawn(move || {
+            runtime.block_on(everyone.live(listeners, stopped));
+        })?;
+        Ok(Self { shared, origins, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The drill's clock. Everything in the drill goes by it.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.shared.clock.clone())
+    }
+
+    /// Which address is answered where.
+    pub fn origins(&self) -> Vec<(String, String)> {
+        self.origins.clone()
+    }
+
+    /// The secrets of the scenario.
+    pub fn secrets(&self) -> Vec<(String, Secret)> {
+        self.shared.lock().state.scenario.secret_values()
+    }
+
+    /// What the world has seen up to now.
+    pub fn observed(&self) -> Observed {
+        let mut inner = self.shared.lock();
+        // Whatever could not be noted is noted as broken; the facts are still the facts.
+        let _noted = inner.advance(self.shared.clock.now());
+        Observed::of(&inner.state)
+    }
+
+    /// Why the record cannot be written any more, if so: the stand-ins then answer nothing.
+    pub fn broken(&self) -> Option<io::ErrorKind> {
+        self.shared.lock().broken
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The thread may have ended by itself; either way there is nobody left to tell.
+        let _told = self.stop.take().map(|stop| stop.send(()));
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// Where the clock goes on. After a kill that is later than the last line by as much as a line may be late on a busy
+/// machine, so that no time comes twice.
+fn continue_at(state: &WorldState, lines: &[super::record::Line]) -> Timestamp {
+    let speed = lines.iter().rev().find_map(|line| match line.entry {
+        Entry::Continued { speed } => Some(speed),
+        Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Stopped => None,
+    });
+    match lines.last().map(|line| &line.entry) {
+        None | Some(Entry::Stopped) => state.now,
+        Some(_) => after(state.now, (2 * HEARTBEAT).mul_f64(speed.unwrap_or(1.0))),
+    }
+}
+
+impl Inner {
+    /// Lets time pass and notes what it brought.
+    fn advance(&mut self, to: Timestamp) -> io::Result<()> {
+        self.state.advance(to);
+        while let Some(happening) = self.state.happenings.get(self.told) {
+            let entry = Entry::Happened(happening.what.clone());
+            let at = happening.at;
+            self.note(at, entry)?;
+            self.told += 1;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, at: Timestamp, entry: Entry) -> io::Result<()> {
+        self.record.append(at, entry).inspect_err(|error| self.broken = Some(error.kind()))
+    }
+
+    /// Deals with a request: decides, notes, then changes the state. What cannot be noted does not happen.
+    fn deal_with(&mut self, on: StandIn, ask: &Ask, now: Timestamp) -> Reply {
+        if self.advance(now).is_err() || self.broken.is_some() {
+            return Reply::Closed;
+        }
+        let (reply, why, changes) = decide(&self.state, on, ask);
+        let status = match &reply {
+            Reply::Answer(answer) => Some(answer.status),
+            Reply::Closed | Reply::Hangs => None,
+        };
+        let asked = Asked { on, method: ask.method.clone(), path: ask.path.clone(), status, why, changes };
+        let at = self.state.now;
+        if self.note(at, Entry::Asked(asked.clone())).is_err() {
+            return Reply::Closed;
+        }
+        self.state.apply(at, &asked);
+        reply
+    }
+}
+
+/// What a stand-in answers, why it is not what was asked for, and what changes.
+fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Vec<super::state::Change>) {
+    if let Some(reply) = out_of_order(on, state.mode(on), ask) {
+        return (reply, Some(Why::Mode), Vec::new());
+    }
+    let fault = faults::striking(&state.scenario.faults, state.seen_by_faults(), on, ask);
+    match fault {
+        Some(FaultAnswer::Dropped) => return (Reply::Closed, Some(Why::Fault), Vec::new()),
+        Some(FaultAnswer::Hang) => return (Reply::Hangs, Some(Why::Fault), Vec::new()),
+        Some(FaultAnswer::Status { status, retry_after }) => {
+            let seconds = retry_after.map(|wait| wait.0.as_secs_f64().ceil() as u64);
+            return (Reply::Answer(faults::answer(on, *status, seconds)), Some(Why::Fault), Vec::new());
+        }
+        Some(FaultAnswer::Lost) | None => {}
+    }
+    let mut answer = match on {
+        StandIn::Clerk => clerk::answer(ask, state),
+        StandIn::ClerkFrontend => clerk_frontend::answer(ask, state),
+        StandIn::StatusPage => status_page::answer(ask, state),
+        StandIn::Vercel => vercel::answer(ask, state),
+        StandIn::App => app::answer(ask, state),
+    };
+    let changes = std::mem::take(&mut answer.changes);
+    if fault.is_some() {
+        return (Reply::Closed, Some(Why::Fault), changes);
+    }
+    let why = match (on, answer.status, state.mode(on)) {
+        (_, ..=399, _) => None,
+        (_, 401 | 403, Mode::KeyRefused) => Some(Why::Mode),
+        // The app reports its own illness with 503.
+        (StandIn::App, 503, _) => Some(Why::Mode),
+        _ => Some(Why::Rules),
+    };
+    (Reply::Answer(answer), why, changes)
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is made after its line is written, so a panic elsewhere leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the stand-ins until told to stop.
+    async fn live(self: Arc<Self>, listeners: Vec<(StandIn, tokio::net::TcpListener)>, stopped: oneshot::Receiver<()>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&self).keep_time());
+        for (stand_in, listener) in listeners {
+            tasks.spawn(Arc::clone(&self).open_door(stand_in, listener));
+        }
+        // An error means that the `World` is gone without a word, which asks for the same.
+        let _told = stopped.await;
+        tasks.shutdown().await;
+        let mut inner = self.lock();
+        let now = self.clock.now();
+        if inner.advance(now).is_ok() {
+            // A missing last line only costs a heartbeat of the scenario's time.
+            let _noted = inner.note(now, Entry::Stopped);
+        }
+    }
+
+    /// Lets time bring what is due, and notes the time at least at every heartbeat.
+    async fn keep_time(self: Arc<Self>) {
+        let mut changed = self.changed.subscribe();
+        let mut noted = tokio::time::Instant::now();
+        loop {
+            let due = {
+                let mut inner = self.lock();
+                let now = self.clock.now();
+                if inner.advance(now).is_err() {
+                    return;
+                }
+                if noted.elapsed() >= HEARTBEAT {
+                    if inner.note(now, Entry::Tick).is_err() {
+                        return;
+                    }
+                    noted = tokio::time::Instant::now();
+                }
+                inner.state.next_due().map(|due| self.clock.real(until(now, due)))
+            };
+            let left = HEARTBEAT.saturating_sub(noted.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(due.unwrap_or(left).min(left)) => {}
+                // The sender lives as long as `self`.
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    /// Takes connections for one stand-in.
+    async fn open_door(self: Arc<Self>, on: StandIn, listener: tokio::net::TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let shared = Arc::clone(&self);
+                        connections.spawn(async move {
+                            let service = service_fn(|request| {
+                                let shared = Arc::clone(&shared);
+                                async move { shared.serve(on, request).await }
+                            });
+                            // A connection that ends badly is the other side's business, or the point of the mode.
+                            let _ended =
+                                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                        });
+                    }
+                    // Out of file handles, most likely; the next one may fare better.
+                    Err(_) => tokio::time::sleep(HEARTBEAT).await,
+                },
+                Some(_ended) = connections.join_next() => {}
+            }
+        }
+    }
+
+    /// Serves one request. An error closes the connection without an answer.
+    async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionClosed> {
+        let answer = match read(request).await {
+            Some(ask) => {
+                let reply = self.lock().deal_with(on, &ask, self.clock.now());
+                self.changed.send_replace(());
+                match reply {
+                    Reply::Answer(answer) => answer,
+                    Reply::Closed => return Err(ConnectionClosed),
+                    Reply::Hangs => {
+                        self.clock.sleep(HOLDS_THE_LINE).await;
+                        return Err(ConnectionClosed);
+                    }
+                }
+            }
+            None => refusal(on, 413, "payload_too_large", "The request is too large."),
+        };
+        Ok(respond(&answer))
+    }
+}
+
+/// The stand-in says nothing and hangs up.
+#[derive(Debug, thiserror::Error)]
+#[error("the stand-in closed the connection")]
+struct ConnectionClosed;
+
+/// Reads a request; `None` when it is too large or breaks off.
+async fn read(request: Request<Incoming>) -> Option<Ask> {
+    let (head, body) = request.into_parts();
+    let bytes = Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes();
+    let bearer = head
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::to_owned);
+    // The base is only there because the parser wants a whole address.
+    let address = reqwest::Url::parse("http://stand-in/").and_then(|base| base.join(&head.uri.to_string())).ok();
+    let query = address.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+    let carried = if bytes.is_empty() {
+        Carried::Nothing
+    } else {
+        serde_json::from_slice(&bytes).map_or(Carried::Unreadable, Carried::Json)
+    };
+    Some(Ask { method: head.method.to_string(), path: head.uri.path().to_owned(), query, bearer, body: carried })
+}
+
+fn respond(answer: &Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.content.clone())));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    for (name, value) in &answer.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(*name, value);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::observed::{LeftStanding, WriteKind};
+    use crate::drill::scenario::tests::scenario;
+    use serde_json::{Value, json};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    const PROJECT: &str = "world: { vercel: { project: shop } }\n";
+    /// Generous: the machine may be busy. Reached only when something is wrong.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// A folder of its own, gone at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("runbook-world-{}-{number}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _gone = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Somebody who asks the stand-ins over real connections, which are kept open.
+    struct Caller {
+        client: reqwest::Client,
+        origins: BTreeMap<String, String>,
+    }
+
+    impl Caller {
+        fn new(world: &World) -> Self {
+            // A second test finds it installed.
+            let _installed = rustls::crypto::ring::default_provider().install_default();
+            let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().unwrap();
+            Self { client, origins: world.origins().into_iter().collect() }
+        }
+
+        async fn try_ask(
+            &self,
+            method: &str,
+            url: &str,
+            bearer: &str,
+            body: Value,
+        ) -> reqwest::Result<(u16, Value, String)> {
+            let (origin, path) = url.split_at(url[8..].find('/').map_or(url.len(), |at| at + 8));
+            let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+            let mut request =
+                self.client.request(method, format!("{}{path}", self.origins[origin])).bearer_auth(bearer);
+            if !body.is_null() {
+                request = request.body(body.to_string());
+            }
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            let retry_after = response
+                .headers()
+                .get("retry-after")
+                .map(|value| value.to_str().unwrap().to_owned())
+                .unwrap_or_default();
+            let text = response.text().await?;
+            Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text)), retry_after))
+        }
+
+        async fn get(&self, url: &str, bearer: &str) -> (u16, Value) {
+            let (status, body, _) = self.try_ask("GET", url, bearer, Value::Null).await.unwrap();
+            (status, body)
+        }
+
+        async fn vercel(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+            let url = format!("https://api.vercel.com{path}");
+            let (status, body, _) = self.try_ask(method, &url, "drill_token", body).await.unwrap();
+            (status, body)
+        }
+    }
+
+    async fn until_true(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+        let begun = Instant::now();
+        while !ask().await {
+            assert!(begun.elapsed() < DEADLINE, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn redeploy() -> Value {
+        json!({ "name": "shop", "deploymentId": "dpl_drill0001", "target": "production" })
+    }
+
+    #[tokio::test]
+    async fn every_stand_in_answers_at_its_own_address() {
+        let folder = Folder::new();
+        let world = World::start(&scenario(PROJECT), None, &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        for (url, bearer, status) in [
+            ("https://api.clerk.com/v1/jwks", "sk_test_drill", 200),
+            ("https://api.clerk.com/v1/jwks", "drill_token", 401),
+            ("https://clerk.shop.example.com/v1/health", "", 200),
+            ("https://clerk.shop.example.com/v1/environment", "", 200),
+            ("https://clerk.shop.example.com/.well-known/jwks.json", "", 200),
+            ("https://clerk.shop.example.com/v1/client", "", 404),
+            ("https://status.clerk.com/api/v2/summary.json", "", 200),
+            ("https://status.clerk.com/api/v1/status", "", 404),
+            ("https://api.vercel.com/v9/projects/shop", "drill_token", 200),
+            ("https://api.vercel.com/v9/projects/shop", "sk_test_drill", 403),
+            ("https://shop.example.com/api/clerk-health", "", 200),
+            ("https://shop.example.com/", "", 200),
+            ("https://shop.example.com/admin", "", 404),
+        ] {
+            assert_eq!(caller.get(url, bearer).await.0, status, "{url}");
+        }
+        let broken = caller.try_ask("POST", "https://shop.example.com/", "", Value::Null).await.unwrap();
+        assert_eq!(broken.0, 405);
+        let seen = world.observed();
+        assert_eq!(seen.requests[&StandIn::ClerkFrontend], 4);
+        let wrong: Vec<_> = seen.wrong_requests().map(|refused| (refused.on, refused.status)).collect();
+        assert_eq!(
+            wrong,
+            [
+                (StandIn::Clerk, Some(401)),
+                (StandIn::ClerkFrontend, Some(404)),
+                (StandIn::StatusPage, Some(404)),
+                (StandIn::Vercel, Some(403)),
+                (StandIn::App, Some(404)),
+                (StandIn::App, Some(405)),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_open_connection_notices_that_its_stand_in_went_down() {
+        let folder = Folder::new();
+        let more = format!(
+            "{PROJECT}timeline:
+  - {{ at: 30s, clerk: down, clerk_frontend: maintenance, vercel: rate_limited }}
+"
+        );
+        let world = World::start(&scenario(&more), Some(120.0), &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        let ask = async || caller.try_ask("GET", "https://api.clerk.com/v1/jwks", "sk_test_drill", Value::Null).await;
+        until_true("down", async || ask().await.is_err()).await;
+        let throttled =
+            caller.try_ask("GET", "https://api.vercel.com/v2/user", "drill_token", Value::Null).await.unwrap();
+        assert_eq!((throttled.0, throttled.2.as_str()), (429, "10"));
+        let (_, environment) = caller.get("https://clerk.shop.example.com/v1/environment", "").await;
+        assert_eq!(environment["maintenance_mode"], json!(true));
+        let write = caller.try_ask("POST", "https://clerk.shop.example.com/v1/client", "", json!({})).await.unwrap();
+        assert_eq!((write.0, &write.1["code"]), (503, &json!("maintenance_mode")));
+        let outage = world.observed().outage().unwrap();
+        assert_eq!(outage.from, after(world.shared.lock().state.scenario.starts, Duration::from_secs(30)));
+        assert_eq!(outage.until, None);
+    }
+
+    #[tokio::test]
+    async fn a_stand_in_that_hangs_lets_go_in_the_scenarios_time() {
+        let folder = Folder::new();
+        let more = format!("{PROJECT}timeline: [{{ at: 0s, clerk: hang }}]\n");
+        let world = World::start(&scenario(&more), Some(600.0), &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        let begun = world.clock().now();
+        let ask = caller.try_ask("GET", "https://api.clerk.com/v1/jwks", "sk_test_drill", Value::Null).await;
+        assert!(ask.is_err());
+        assert!(until(begun, world.clock().now()) >= HOLDS_THE_LINE);
+    }
+
+    #[tokio::test]
+    async fn the_bypass_is_opened_closed_and_accounted_for() {
+        let folder = Folder::new();
+        let more = format!(
+            "{PROJECT}faults:
+  - {{ on: vercel, request: POST /v13/deployments, nth: 1, answer: {{ status: 429, retry_after: 20s }} }}
+  - {{ on: vercel, request: POST /v1/projects/*/rollback/*, nth: 1, answer: lost }}
+"
+        );
+        let world = World::start(&scenario(&more), Some(300.0), &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        let now = world.clock().now();
+        let row = |key: &str, value: String| json!({ "key": key, "value": value, "type": "encrypted", "target": ["production"] });
+        let rows = json!([
+            row("CLERK_EMERGENCY_BYPASS_MODE", "grace".into()),
+            row("CLERK_EMERGENCY_BYPASS_SINCE", now.to_string()),
+            row("CLERK_EMERGENCY_BYPASS_UNTIL", after(now, Duration::from_secs(3600)).to_string()),
+        ]);
+        assert_eq!(caller.vercel("POST", "/v10/projects/shop/env?upsert=true", rows).await.0, 201);
+        let throttled = caller
+            .try_ask("POST", "https://api.vercel.com/v13/deployments?forceNew=1", "drill_token", redeploy())
+            .await
+            .unwrap();
+        assert_eq!((throttled.0, throttled.2.as_str()), (429, "20"));
+        assert_eq!(caller.vercel("POST", "/v13/deployments?forceNew=1", redeploy()).await.0, 200);
+        let health = async || caller.get("https://shop.example.com/api/clerk-health", "").await.1;
+        assert_eq!(health().await["bypass_active"], json!(false), "the deployment that serves knows nothing of it");
+        until_true("bypass", async || health().await["bypass"]["active"] == json!(true)).await;
+        assert_eq!(health().await["deployment"], json!("dpl_drill0002"));
+        assert_eq!(world.observed().bypass().unwrap().until, None);
+
+        let url = "https://api.vercel.com/v1/projects/shop/rollback/dpl_drill0001";
+        let lost = caller.try_ask("POST", url, "drill_token", json!({})).await;
+        assert!(lost.is_err(), "the answer is lost, and the rollback is done all the same");
+        until_true("no bypass", async || health().await["bypass_active"] == json!(false)).await;
+        let ids = json!({ "ids": ["env_drill0001", "env_drill0002"] });
+        assert_eq!(caller.vercel("DELETE", "/v1/projects/shop/env", ids).await.0, 200);
+
+        let seen = world.observed();
+        let bypass = seen.bypass().unwrap();
+        assert!(bypass.until.is_some_and(|until| until > bypass.from));
+        assert_eq!(
+            seen.writes,
+            BTreeMap::from([
+                (WriteKind::EnvCreated, 3),
+                (WriteKind::EnvRemoved, 2),
+                (WriteKind::DeploymentCreated, 1),
+                (WriteKind::RolledBack, 1)
+            ])
+        );
+        assert_eq!(
+            seen.left_standing,
+            [
+                LeftStanding::VariableAdded("CLERK_EMERGENCY_BYPASS_UNTIL".into()),
+                LeftStanding::ProjectPinned("dpl_drill0001".into())
+            ]
+        );
+        assert_eq!(seen.wrong_requests().count(), 0);
+        assert_eq!(seen.refused.iter().map(|refused| refused.status).collect::<Vec<_>>(), [Some(429), None]);
+    }
+
+    #[tokio::test]
+    async fn after_a_kill_the_world_goes_on_where_it_was() {
+        let folder = Folder::new();
+        let script = scenario(&format!("{PROJECT}timeline: [{{ at: 0s, clerk: down }}]\n"));
+        let world = World::start(&script, Some(60.0), &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        assert_eq!(caller.vercel("POST", "/v13/deployments?forceNew=1", redeploy()).await.0, 200);
+        assert_eq!(caller.vercel("GET", "/v9/projects/other", Value::Null).await.0, 404);
+        let before = world.observed();
+        // What a kill leaves behind: all the lines so far, and half of the next.
+        let mut left = std::fs::read(folder.file("world.jsonl")).unwrap();
+        left.extend_from_slice(b"{\"at\":\"2026-02");
+        std::fs::write(folder.file("killed.jsonl"), left).unwrap();
+        let at_the_kill = world.clock().now();
+        drop(world);
+
+        let world = World::start(&script, None, &folder.file("killed.jsonl")).unwrap();
+        let again = world.observed();
+        assert!(again.now >= at_the_kill, "no time comes twice: {} {at_the_kill}", again.now);
+        assert!(until(at_the_kill, again.now) < Duration::from_secs(300), "the world stood still meanwhile");
+        assert_eq!(again.requests, before.requests);
+        assert_eq!(again.writes, before.writes);
+        assert_eq!(again.refused, before.refused);
+        assert_eq!(again.sign_in_broken, before.sign_in_broken);
+        let caller = Caller::new(&world);
+        let (status, deployment) = caller.vercel("GET", "/v13/deployments/dpl_drill0002", Value::Null).await;
+        assert_eq!((status, &deployment["target"]), (200, &json!("production")));
+        drop(world);
+        assert!(Record::open(&folder.file("killed.jsonl")).is_ok(), "the torn line was cut off, not written on");
+    }
+
+    #[tokio::test]
+    async fn a_clean_stop_costs_no_time_and_every_line_reads_back() {
+        let folder = Folder::new();
+        let script = scenario(PROJECT);
+        let file = folder.file("world.jsonl");
+        drop(World::start(&script, Some(600.0), &file).unwrap());
+        let (_, lines) = Record::open(&file).unwrap();
+        assert_eq!(lines.last().unwrap().entry, Entry::Stopped);
+        let world = World::start(&script, Some(1.0), &file).unwrap();
+        assert!(until(lines.last().unwrap().at, world.clock().now()) < DEADLINE);
+    }
+
+    #[test]
+    fn another_script_cannot_go_on_with_the_same_record() {
+        let folder = Folder::new();
+        let file = folder.file("world.jsonl");
+        drop(World::start(&scenario(PROJECT), None, &file).unwrap());
+        let error = World::start(&scenario(&format!("{PROJECT}speed: 2\n")), None, &file).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            error.to_string(),
+            "this drill was begun with another version of the scenario `test`; begin a new one"
+        );
+    }
+}
