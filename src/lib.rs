@@ -7,11 +7,13 @@
 pub mod action;
 pub mod actions;
 pub mod base;
+pub mod cli;
 pub mod drill;
 pub mod engine;
 pub mod http;
 pub mod plan;
 pub mod process;
+pub mod report;
 pub mod run;
 pub mod runbook;
 pub mod runlog;

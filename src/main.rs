@@ -1,3 +1,5 @@
-//! The `runbook` binary.
+//! The `runbook` binary: hands its arguments over and ends with the code it is given.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    runbook::cli::main(std::env::args_os())
+}

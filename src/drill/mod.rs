@@ -8,8 +8,10 @@ mod clerk;
 mod clerk_frontend;
 mod faults;
 mod observed;
+mod people;
 mod record;
 mod scenario;
+mod score;
 mod state;
 mod status_page;
 mod vercel;
@@ -20,4 +22,6 @@ pub use scenario::{
     AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
     PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
 };
+pub use people::ScriptedPeople;
+pub use score::{Gates, Score};
 pub use world::World;

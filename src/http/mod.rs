@@ -2,7 +2,7 @@
 
 mod origins;
 
-pub use origins::{Origins, OriginsError};
+pub use origins::{Origins, OriginsError, VENDOR_NAMES};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -235,7 +235,12 @@ pub enum HttpError {
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// By how much a drill's clock runs faster than the world's. Limits are in the time of the run.
+    speed: f64,
 }
+
+/// A drill's limits get no shorter than this: loopback is quick, a busy machine is not.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(2);
 
 struct Inner {
     /// Built when first needed: loading the system's roots takes milliseconds that most commands should not pay.
@@ -247,7 +252,19 @@ struct Inner {
 impl Client {
     /// A client that sends to `origins` and fills in `secrets`.
     pub fn new(origins: Origins, secrets: Arc<SecretStore>) -> Self {
-        Self { inner: Arc::new(Inner { client: OnceLock::new(), origins, secrets }) }
+        Self { inner: Arc::new(Inner { client: OnceLock::new(), origins, secrets }), speed: 1.0 }
+    }
+
+    /// The same client for a run whose clock runs `speed` times as fast as the world's.
+    #[must_use]
+    pub fn at_speed(mut self, speed: f64) -> Self {
+        self.speed = speed.max(1.0);
+        self
+    }
+
+    /// How long an exchange may take outside.
+    fn limit(&self, limit: Duration) -> Duration {
+        if self.speed > 1.0 { limit.div_f64(self.speed).max(SHORTEST_LIMIT).min(limit) } else { limit }
     }
 
     fn client(&self) -> Result<&reqwest::Client, HttpError> {
@@ -283,7 +300,7 @@ impl Client {
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .map_err(|_| HttpError::BadRequest(format!("`{}` is not an HTTP method", request.method)))?;
 
-        let mut outgoing = self.client()?.request(method, url).timeout(request.timeout);
+        let mut outgoing = self.client()?.request(method, url).timeout(self.limit(request.timeout));
         for (name, value) in &request.headers {
             outgoing = outgoing.header(name, self.inner.secrets.reveal(value)?);
         }

@@ -7,6 +7,9 @@ use reqwest::Url;
 /// The vendors whose address can be set by name. Sources: the base addresses in each vendor's own API reference.
 const VENDORS: [(&str, &str); 2] = [("clerk", "https://api.clerk.com"), ("vercel", "https://api.vercel.com")];
 
+/// Their names.
+pub const VENDOR_NAMES: [&str; 2] = ["clerk", "vercel"];
+
 /// Why an `--endpoint` was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginsError {
@@ -37,7 +40,7 @@ impl Origins {
     /// Sends what is meant for `origin` to `target`.
     pub fn set(&mut self, origin: &str, target: &str) -> Result<(), OriginsError> {
         let from = VENDORS.iter().find(|(name, _)| *name == origin).map_or(origin, |(_, base)| *base);
-        let known = || VENDORS.map(|(name, _)| name).join(", ");
+        let known = || VENDOR_NAMES.join(", ");
         let from =
             parse(from).ok_or_else(|| OriginsError::UnknownVendor { name: origin.to_owned(), known: known() })?;
         let to = parse(target).ok_or_else(|| OriginsError::NotAnAddress(target.to_owned()))?;

@@ -22,11 +22,10 @@ const ERROR_FACTS: [&str; 6] = ["kind", "message", "status", "code", "trace", "r
 
 /// Checks a runbook against the actions there are. Errors and warnings, in the order of the file.
 pub fn check(loaded: &Loaded, registry: &Registry) -> Vec<Diagnostic> {
-    let mut checker = Checker { loaded, registry, problems: Vec::new(), used_secrets: BTreeSet::new() };
+    let mut checker =
+        Checker { loaded, registry, problems: loaded.problems.clone(), used_secrets: BTreeSet::new() };
     checker.needs();
-    if checker.problems.is_empty() {
-        checker.cycles();
-    }
+    checker.cycles();
     let runbook = &loaded.runbook;
     for (section, steps) in [("steps", &runbook.steps), ("finally", &runbook.finally)] {
         for (id, step) in steps {
@@ -86,7 +85,9 @@ impl Checker<'_> {
         {
             for (id, step) in steps {
                 for needed in step.needs.keys() {
-                    if steps.contains_key(needed) && needed != id {
+                    // A step that could not be read is there all the same.
+                    let is_there = steps.contains_key(needed) || self.loaded.names(section).any(|n| n == needed.as_str());
+                    if is_there && needed != id {
                         continue;
                     }
                     let span = self.needed_span(section, id, needed);
@@ -194,7 +195,7 @@ impl Checker<'_> {
             }
         }
         if let Some(closing) = step.measure.as_ref().and_then(|measure| measure.closed_by.as_ref())
-            && !self.loaded.runbook.steps.contains_key(closing)
+            && !self.loaded.names("steps").any(|name| name == closing.as_str())
         {
             let near = nearest(closing.as_str(), self.loaded.runbook.steps.keys().map(StepId::as_str));
             let help = near.map(|near| format!("did you mean `{near}`?"));
@@ -236,8 +237,8 @@ impl Checker<'_> {
             self.error(&path, "unknown-action", format!("there is no action `{uses}`")).help = Some(help);
             return;
         };
-        let is_shell = uses == "shell";
-        if !is_shell {
+        // The parts of `run` and `argv` stand beside each other in the step; elsewhere `shell` is an action like any other.
+        if uses != "shell" || with_at.len() > 1 {
             self.params(&full(with_at), uses, with, action.as_ref());
         }
         let named = match with {
@@ -252,7 +253,7 @@ impl Checker<'_> {
             None => action.contract().secrets.iter().map(|name| (*name).to_owned()).collect(),
         };
         for name in taken {
-            if !self.loaded.runbook.secrets.contains_key(&name) {
+            if !self.loaded.names("secrets").any(|known| known == name) {
                 let path = full(at);
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let variable = format!("{}_TOKEN", name.to_uppercase());
@@ -334,10 +335,10 @@ impl Checker<'_> {
     ) -> Result<(), (String, Option<String>)> {
         let second = reference.path.get(1).map(String::as_str);
         match reference.root() {
-            "inputs" => self.named(second, "input", self.loaded.runbook.inputs.keys().map(String::as_str)),
+            "inputs" => self.named(second, "input", self.loaded.names("inputs")),
             "run" => self.named(second, "fact about the run", RUN_FACTS),
             "secrets" => {
-                self.named(second, "secret", self.loaded.runbook.secrets.keys().map(String::as_str))?;
+                self.named(second, "secret", self.loaded.names("secrets"))?;
                 self.used_secrets.extend(second.map(str::to_owned));
                 let allowed =
                     place.starts_with(&["with"]) || place.starts_with(&["env"]) || place.starts_with(&["undo"]);
@@ -395,6 +396,9 @@ impl Checker<'_> {
             return Err((format!("there is no step `{name}`"), None));
         };
         let Some(step) = runbook.step(&id) else {
+            if self.loaded.names("steps").chain(self.loaded.names("finally")).any(|known| known == name) {
+                return Ok(());
+            }
             let known = runbook.steps.keys().map(StepId::as_str).chain(["inputs", "secrets", "run"]);
             let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
             let help = help.or_else(|| Some("texts stand in quotes: `'…'`; inputs are `inputs.NAME`".to_owned()));
@@ -487,6 +491,10 @@ impl Checker<'_> {
     }
 
     fn unused_secrets(&mut self) {
+        if !self.loaded.problems.is_empty() {
+            // What could not be read may be what uses it.
+            return;
+        }
         for name in self.loaded.runbook.secrets.keys() {
             if !self.used_secrets.contains(name) {
                 let span = self.loaded.key_span(&["secrets", name]);

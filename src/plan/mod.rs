@@ -44,6 +44,8 @@ pub struct Facts {
 struct Stored {
     format: u32,
     file: String,
+    #[serde(default)]
+    folder: std::path::PathBuf,
     source: Digest,
     digest: Digest,
     runbook: Runbook,
@@ -97,6 +99,7 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
     Ok(Plan::assemble(Stored {
         format: FORMAT,
         file: loaded.source.name.clone(),
+        folder: std::path::PathBuf::new(),
         source: Digest::of(loaded.source.text.as_bytes()),
         digest,
         runbook,
@@ -256,6 +259,18 @@ impl Plan {
     /// The file it came from, as it was named.
     pub fn file(&self) -> &str {
         &self.stored.file
+    }
+
+    /// The folder that relative paths in the runbook start from.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.stored.folder
+    }
+
+    /// The same plan for a runbook in this folder. Where a file lies changes nothing of what it means.
+    #[must_use]
+    pub fn in_folder(mut self, folder: std::path::PathBuf) -> Self {
+        self.stored.folder = folder;
+        self
     }
 
     /// The values of all inputs.

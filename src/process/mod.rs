@@ -8,7 +8,7 @@ pub use capture::Captured;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -103,13 +103,15 @@ pub struct LocalProcesses {
     /// Variables that hold secrets and so are not inherited.
     withheld: BTreeSet<String>,
     grace: Duration,
+    /// The groups that run now.
+    groups: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 impl LocalProcesses {
     /// A door that fills in and masks `secrets`, and lets no child inherit the variables they come from.
     pub fn new(secrets: Arc<SecretStore>) -> Self {
         let withheld = secrets.variables().map(str::to_owned).collect();
-        Self { secrets, withheld, grace: GRACE }
+        Self { secrets, withheld, grace: GRACE, groups: Arc::default() }
     }
 
     /// Sets the time between asking and killing.
@@ -117,6 +119,13 @@ impl LocalProcesses {
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
+    }
+
+    /// Kills every group that runs now, without asking. For a second Ctrl-C.
+    pub fn kill_all(&self) {
+        for group in self.groups.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            stop::kill_group(*group);
+        }
     }
 
     async fn run_to_end(&self, spec: Spec, cancel: CancellationToken) -> Result<Finished, ProcessError> {
@@ -143,6 +152,7 @@ impl LocalProcesses {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = tokio::process::Command::from(command).spawn().map_err(not_started)?;
         let group = child.id();
+        let _listed = group.map(|group| Listed::new(&self.groups, group));
 
         let redactor = self.secrets.redactor();
         let mut stdout = capture::Capture::new(child.stdout.take(), redactor, spec.keep);
@@ -175,6 +185,25 @@ impl LocalProcesses {
 impl Processes for LocalProcesses {
     fn run(&self, spec: Spec, cancel: CancellationToken) -> BoxFuture<'_, Result<Finished, ProcessError>> {
         Box::pin(self.run_to_end(spec, cancel))
+    }
+}
+
+/// A group stands in the list for as long as this lives.
+struct Listed {
+    groups: Arc<Mutex<BTreeSet<u32>>>,
+    group: u32,
+}
+
+impl Listed {
+    fn new(groups: &Arc<Mutex<BTreeSet<u32>>>, group: u32) -> Self {
+        groups.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        Self { groups: Arc::clone(groups), group }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
     }
 }
 

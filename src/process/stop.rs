@@ -18,6 +18,11 @@ pub(super) async fn stop_group(child: &mut Child, group: Option<u32>, grace: Dur
     }
 }
 
+/// Kills a group without asking.
+pub(super) fn kill_group(group: u32) {
+    signal(Some(group), Signal::KILL);
+}
+
 /// A group that is gone already is what was wanted, so an error says nothing new.
 fn signal(group: Option<u32>, signal: Signal) {
     if let Some(pid) = group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {

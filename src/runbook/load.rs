@@ -24,6 +24,8 @@ pub struct Loaded {
     pub runbook: Runbook,
     /// The file.
     pub source: Arc<Source>,
+    /// What could not be read of it. Whatever could be is in [`Self::runbook`], so that one look finds every mistake.
+    pub problems: Vec<Diagnostic>,
     node: Arc<Node>,
 }
 
@@ -36,6 +38,15 @@ impl Loaded {
     /// The place of the key at a path.
     pub fn key_span(&self, path: &[&str]) -> Span {
         self.node.key_span(path)
+    }
+
+    /// The names that stand under a key at the top of the file, whether or not what they name could be read.
+    pub fn names(&self, section: &str) -> impl Iterator<Item = &str> + Clone {
+        let entries = match self.node.entry(section) {
+            Some((_, Node { content: Content::Map(entries), .. })) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|(key, _)| key.text.as_str())
     }
 
     /// A problem inside the text at a path, with the caret under the exact words.
@@ -72,7 +83,7 @@ pub fn load_file(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     }
 }
 
-/// Loads a text.
+/// Loads a text. An error only when nothing of it can be read; other problems stand in [`Loaded::problems`].
 pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     if let Some(at) = source.text.find(['\0', '\u{FDD0}', '\u{FDD1}']) {
         let problem = Diagnostic::error(&source, Span::new(at, at + 1), "encoding", "a control character stands here");
@@ -83,8 +94,8 @@ pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let runbook = reader.runbook(&node);
     let problems = reader.problems;
     match runbook {
-        Some(runbook) if problems.is_empty() => Ok(Loaded { runbook, source, node: Arc::new(node) }),
-        _ => Err(problems),
+        Some(runbook) => Ok(Loaded { runbook, source, problems, node: Arc::new(node) }),
+        None => Err(problems),
     }
 }
 
@@ -135,8 +146,10 @@ impl Reader<'_> {
                 .related
                 .push((first, "first given here".to_owned()));
         }
+        // Whatever it is called, the rest is read too.
+        let name = name.or_else(|| RunbookName::new("unnamed").ok())?;
         Some(Runbook {
-            name: name?,
+            name,
             title: self.optional_text(&top, "title"),
             summary: self.optional_text(&top, "summary"),
             severity,
@@ -325,6 +338,12 @@ impl Reader<'_> {
                 let uses = self.text(node, "`uses`")?;
                 if uses == "decide" {
                     return self.decide(known, what);
+                }
+                if uses == "shell" {
+                    // `run` and `argv` say whether a shell reads the words; `uses: shell` would hide it.
+                    self.error(node.span, "misplaced-key", format!("{what} uses `shell` by name")).help =
+                        Some("write `run: |` for a script, or `argv: [command, word]` for a command".to_owned());
+                    return None;
                 }
                 let with = match known.get("with") {
                     Some(node) => match node.content {
@@ -650,6 +669,12 @@ impl Reader<'_> {
         };
         let uses = self.text(uses, "`uses`")?;
         let with = known.get("with").map_or_else(|| Templated::Literal(json!({})), |node| self.templated(node));
+        if let (Templated::Map(map), Some(node)) = (&with, known.get("with"))
+            && let Some(Templated::Template(script)) = map.get("script").filter(|_| uses == "shell")
+        {
+            let at = script.0.find("{{").unwrap_or(0);
+            self.templated_script(node.at(&["script"]), &script.0, at);
+        }
         Some(Undo::Action { uses, with })
     }
 

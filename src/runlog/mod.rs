@@ -17,3 +17,8 @@ pub trait RunLog: Send {
     /// Appends events as one commit. Returns once they would survive a power cut.
     fn append(&mut self, events: &[Recorded]) -> std::io::Result<()>;
 }
+
+/// The events of these entries.
+pub fn events(entries: Vec<Entry>) -> Vec<Recorded> {
+    entries.into_iter().map(|entry| entry.recorded).collect()
+}

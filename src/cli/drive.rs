@@ -1,0 +1,296 @@
+//! Drives a run from the command line: opens its doors, shows how it goes, hears signals, tells how it ended.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::action::{Doors, Registry};
+use crate::actions;
+use crate::base::{Clock, Redactor, SecretStore};
+use crate::engine::{Approvers, Embedded, Ending, EngineError, Notice, Parts, People, Stop};
+use crate::http::{Client, Origins};
+use crate::plan::Plan;
+use crate::process::{LocalProcesses, Processes};
+use crate::report::{Console, LogReporter, Mode, Summary};
+use crate::run::{Event, RunState};
+use crate::runlog::{LogFile, Repair, RunFolder, Store};
+
+use super::env;
+use super::errors::CliError;
+use super::exit::Exit;
+
+/// A run with its log open for writing.
+pub(super) struct OpenRun {
+    pub(super) folder: RunFolder,
+    pub(super) plan: Arc<Plan>,
+    pub(super) state: RunState,
+    pub(super) log: LogFile,
+    pub(super) repair: Option<Repair>,
+}
+
+impl OpenRun {
+    /// Begins a new run: its plan is stored before anything else happens.
+    pub(super) fn create(store: &Store, plan: Plan, now: crate::base::Timestamp, redactor: Arc<Redactor>) -> Result<Self, CliError> {
+        let folder = store.create(&plan, now)?;
+        let log = LogFile::create(&folder.log(), redactor)?;
+        let plan = Arc::new(plan);
+        Ok(Self { folder, state: RunState::new(Arc::clone(&plan)), plan, log, repair: None })
+    }
+
+    /// Opens a run to go on with it, from the plan that is stored with it.
+    pub(super) fn open(folder: RunFolder, redactor: Arc<Redactor>) -> Result<Self, CliError> {
+        let plan = Arc::new(folder.plan()?);
+        let (log, entries, repair) = LogFile::open(&folder.log(), redactor)?;
+        let state = replay(&folder, &plan, entries.iter().map(|entry| &entry.recorded))?;
+        Ok(Self { folder, plan, state, log, repair })
+    }
+}
+
+/// The state after these events.
+pub(super) fn replay<'e>(
+    folder: &RunFolder,
+    plan: &Arc<Plan>,
+    events: impl IntoIterator<Item = &'e crate::run::Recorded>,
+) -> Result<RunState, CliError> {
+    let mut state = RunState::new(Arc::clone(plan));
+    for recorded in events {
+        state
+            .apply(recorded)
+            .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })?;
+    }
+    Ok(state)
+}
+
+/// The ways to the world of one run.
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) origins: Origins,
+    pub(super) secrets: Arc<SecretStore>,
+    pub(super) processes: Arc<dyn Processes>,
+    /// Stops every process at once; for a second signal.
+    pub(super) kill: Arc<dyn Fn() + Send + Sync>,
+    /// By how much the run's clock is faster than the world's.
+    pub(super) speed: f64,
+}
+
+impl Surroundings {
+    /// The world as it is.
+    pub(super) fn real(plan: &Plan, origins: Origins, redactor: Arc<Redactor>) -> Self {
+        let secrets = Arc::new(SecretStore::new(plan.runbook().secrets.clone(), redactor));
+        let processes = Arc::new(LocalProcesses::new(Arc::clone(&secrets)));
+        let to_kill = Arc::clone(&processes);
+        Self {
+            clock: Arc::new(crate::base::clock::SystemClock),
+            origins,
+            secrets,
+            processes,
+            kill: Arc::new(move || to_kill.kill_all()),
+            speed: 1.0,
+        }
+    }
+
+    /// Fetches every declared secret now, so that a missing one is found before anything has happened.
+    pub(super) fn check_secrets(&self, plan: &Plan) -> Result<(), CliError> {
+        let missing: Vec<String> = plan
+            .runbook()
+            .secrets
+            .keys()
+            .filter_map(|name| self.secrets.get(name).err())
+            .map(|error| error.to_string())
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(CliError::Secrets(missing)) }
+    }
+
+    fn doors(&self, run: &OpenRun, store: &Store) -> Arc<Doors> {
+        Arc::new(Doors {
+            http: Client::new(self.origins.clone(), Arc::clone(&self.secrets)).at_speed(self.speed),
+            processes: Arc::clone(&self.processes),
+            clock: Arc::clone(&self.clock),
+            secrets: Arc::clone(&self.secrets),
+            reporter: Arc::new(LogReporter::new(store.clone(), run.plan.folder())),
+            folder: run.plan.folder().to_owned(),
+            artifacts: run.folder.path().to_owned(),
+        })
+    }
+}
+
+/// The console, shared between whoever shows events and whoever asks questions.
+pub(super) type SharedConsole = Arc<Mutex<Console>>;
+
+/// A console for a run.
+pub(super) fn console(plan: &Plan, quiet: bool, speed: f64) -> SharedConsole {
+    let mode = match (quiet, env::stderr_is_terminal()) {
+        (true, _) => Mode::Quiet,
+        (false, true) => Mode::Live,
+        (false, false) => Mode::Plain,
+    };
+    Arc::new(Mutex::new(Console::new(plan, mode, speed, Box::new(anstream::stderr()))))
+}
+
+/// Drives the run until it ends or cannot go on here. Returns how, and the run's state.
+pub(super) fn drive(
+    run: OpenRun,
+    first: Event,
+    surroundings: &Surroundings,
+    people: Arc<dyn People>,
+    console: &SharedConsole,
+    store: &Store,
+) -> Result<(Ending, Summary, RunState), CliError> {
+    let doors = surroundings.doors(&run, store);
+    let approvers = Approvers::load(run.plan.folder())?;
+    let registry: Registry = actions::builtin();
+    let folder = run.folder.clone();
+    let plan = Arc::clone(&run.plan);
+    if let Some(repair) = run.repair {
+        anstream::eprintln!("the log ended in the middle of a line; {} bytes were dropped", repair.dropped);
+    }
+    let (notices, watch) = std::sync::mpsc::channel();
+    let watcher = spawn_watcher(watch, Arc::clone(console))?;
+    let stop = Stop::default();
+    let parts =
+        Parts { state: run.state, registry, doors, people, approvers, notices, log: Box::new(run.log), stop: stop.clone() };
+    let mut engine = Embedded::new(parts);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Machine(format!("no runtime could be started: {error}")))?;
+    let ended: Result<Ending, EngineError> = runtime.block_on(async {
+        tokio::spawn(hear_signals(stop, Arc::clone(&surroundings.kill)));
+        engine.drive(first).await
+    });
+    let state = engine.state().clone();
+    // Dropping the engine closes the channel, which ends the watcher.
+    drop(engine);
+    runtime.shutdown_background();
+    let _ = watcher.join();
+    let ending = ended?;
+    let entries = crate::runlog::read(&folder.log())?;
+    let summary = Summary::of(&plan, &crate::runlog::events(entries))
+        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })?;
+    Ok((ending, summary, state))
+}
+
+fn spawn_watcher(watch: Receiver<Notice>, console: SharedConsole) -> Result<std::thread::JoinHandle<()>, CliError> {
+    std::thread::Builder::new()
+        .name("console".to_owned())
+        .spawn(move || {
+            for notice in watch {
+                let mut console = console.lock().unwrap_or_else(PoisonError::into_inner);
+                match notice {
+                    Notice::Recorded(recorded) => console.event(&recorded),
+                    Notice::Progress { step, text } => console.progress(&step, &text),
+                    Notice::Refused { step, reason } => console.note(&step, &format!("answer not taken: {reason}")),
+                }
+            }
+        })
+        .map_err(|error| CliError::Machine(format!("no thread could be started: {error}")))
+}
+
+/// The first signal stops the run in order; the second kills what runs and ends the program as the signal would have.
+async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
+    let mut times = 0;
+    loop {
+        let number = tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
+        };
+        times += 1;
+        if times == 1 {
+            anstream::eprintln!("stopping; once more to kill what runs and leave at once");
+            stop.request();
+        } else {
+            kill();
+            let _ = signal_hook::low_level::emulate_default_handler(number);
+        }
+    }
+}
+
+/// Says how a drive ended, what to type next, and which code that is.
+pub(super) fn conclude(ending: &Ending, summary: &Summary, folder: &RunFolder, console: &SharedConsole) -> Exit {
+    console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary, folder.path());
+    let run = &folder.id;
+    let words = |steps: &[crate::base::StepId]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
+    match ending {
+        Ending::Finished(outcome) => {
+            if *outcome == crate::run::Outcome::Cancelled {
+                anstream::eprintln!("go on with: runbook resume {run}");
+            }
+            Exit::from(*outcome)
+        }
+        Ending::Waiting(steps) => {
+            anstream::eprintln!("the run waits for a person: {}", words(steps));
+            anstream::eprintln!("answer at a terminal:    runbook resume {run}");
+            for step in steps {
+                anstream::eprintln!("or without one:          runbook resume {run} --approve {step}");
+            }
+            Exit::Waiting
+        }
+        Ending::InDoubt(steps) => {
+            anstream::eprintln!("nobody saw how these ended: {}", words(steps));
+            for step in steps {
+                anstream::eprintln!("look, then say:  runbook resume {run} --happened {step}");
+                anstream::eprintln!("            or:  runbook resume {run} --again {step}");
+            }
+            Exit::Stuck
+        }
+    }
+}
+
+/// The answers that the flags of a command line give.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Answers {
+    /// Open the gate of a step. Counts only when the gate names you.
+    #[arg(long, value_name = "STEP")]
+    pub(super) approve: Vec<String>,
+    /// Answer a question that a gate asks: `open_bypass.reason=…`.
+    #[arg(long, value_name = "STEP.NAME=VALUE")]
+    pub(super) answer: Vec<String>,
+    /// Say that a step in doubt did happen.
+    #[arg(long, value_name = "STEP")]
+    pub(super) happened: Vec<String>,
+    /// Say that a step in doubt is to be done again.
+    #[arg(long, value_name = "STEP")]
+    pub(super) again: Vec<String>,
+}
+
+impl Answers {
+    /// Refuses flags that name no step of the plan.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), CliError> {
+        let known: Vec<&str> = (0..plan.len()).map(|place| plan.id(place).as_str()).collect();
+        let answered = self.parsed()?;
+        let named = self.approve.iter().chain(&self.happened).chain(&self.again).chain(answered.keys());
+        for step in named {
+            if !known.contains(&step.as_str()) {
+                let near = crate::base::diagnostic::nearest(step, known.iter().copied());
+                return Err(CliError::Usage {
+                    message: format!("the runbook has no step `{step}`"),
+                    hint: near.map(|near| format!("did you mean `{near}`?")),
+                });
+            }
+        }
+        for step in &self.approve {
+            let gated = crate::base::StepId::new(step).ok().and_then(|id| plan.runbook().step(&id).cloned());
+            if gated.is_none_or(|step| step.approval.is_none()) {
+                return Err(CliError::usage(format!("step `{step}` has no gate to open")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers by step and name.
+    pub(super) fn parsed(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>, CliError> {
+        let mut parsed: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for text in &self.answer {
+            let split = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+            let Some(((step, name), value)) = split else {
+                return Err(CliError::usage(format!("`{text}` is not of the form STEP.NAME=VALUE")));
+            };
+            parsed.entry(step.to_owned()).or_default().insert(name.to_owned(), value.to_owned());
+        }
+        Ok(parsed)
+    }
+}

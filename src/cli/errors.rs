@@ -1,0 +1,167 @@
+//! Errors of the command line: each with its way out and its exit code, in one place.
+
+use crate::base::{Diagnostic, Severity};
+use crate::engine::{ApproversError, EngineError};
+use crate::http::OriginsError;
+use crate::plan::{InputProblem, Unplanned};
+use crate::runlog::{LogError, StoreError};
+
+use super::exit::Exit;
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The runbook or a scenario has mistakes; they have their own form.
+    #[error("{}", count(.0))]
+    Diagnostics(Vec<Diagnostic>),
+    /// The inputs do not fit.
+    #[error("the inputs do not fit")]
+    Inputs(Vec<InputProblem>),
+    /// No such runbook.
+    #[error("there is no runbook `{wanted}`; looked for {}", .looked.join(", "))]
+    NoRunbook { wanted: String, looked: Vec<String> },
+    /// An argument makes no sense.
+    #[error("{message}")]
+    Usage { message: String, hint: Option<String> },
+    /// Secrets that are not there.
+    #[error("secrets are missing")]
+    Secrets(Vec<String>),
+    /// A run cannot be found or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The engine could not go on.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An endpoint makes no sense.
+    #[error(transparent)]
+    Endpoint(#[from] OriginsError),
+    /// The approvers file cannot be used.
+    #[error(transparent)]
+    Approvers(#[from] ApproversError),
+    /// A recorded event does not fit the stored plan.
+    #[error("the log of run `{run}` does not fit its plan: {reason}")]
+    Replay { run: String, reason: String },
+    /// The run is over.
+    #[error("run `{run}` is over: it {outcome}")]
+    Over { run: String, outcome: String },
+    /// A report could not be written.
+    #[error("the report cannot be written: {0}")]
+    Report(String),
+    /// A drill could not be held.
+    #[error("the drill cannot be held: {0}")]
+    Drill(String),
+    /// Generated files differ from what this version would write.
+    #[error("{0} is not what this version writes")]
+    Stale(String),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File { path: String, source: std::io::Error },
+    /// stdout cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(std::io::Error),
+    /// The machine will not do as asked.
+    #[error("{0}")]
+    Machine(String),
+}
+
+fn count(problems: &[Diagnostic]) -> String {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    match errors {
+        1 => "1 error; nothing was started".to_owned(),
+        many => format!("{many} errors; nothing was started"),
+    }
+}
+
+impl CliError {
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: None }
+    }
+
+    pub(super) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::File { path: path.display().to_string(), source }
+    }
+
+    /// Says on stderr what is wrong and what to type next.
+    pub(super) fn tell(&self) -> Exit {
+        let styled = super::env::stderr_is_styled();
+        if let Self::Diagnostics(problems) = self {
+            for problem in problems {
+                anstream::eprintln!("{}\n", problem.render(styled));
+            }
+        }
+        anstream::eprintln!("{}error:{} {self}", bold_red(styled), reset(styled));
+        match self {
+            Self::Inputs(problems) => problems.iter().for_each(|problem| anstream::eprintln!("  {problem}")),
+            Self::Secrets(problems) => problems.iter().for_each(|problem| anstream::eprintln!("  {problem}")),
+            _ => {}
+        }
+        if let Some(hint) = self.hint() {
+            anstream::eprintln!("  help: {hint}");
+        }
+        self.exit()
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Inputs(_) => Some("give an input with `-i name=value`, or several with `--input-file FILE`".to_owned()),
+            Self::Secrets(_) => Some("set them in the environment of this command, and run it again".to_owned()),
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Store(StoreError::NoRun { .. }) => Some("`runbook runs` lists the runs there are".to_owned()),
+            Self::Store(StoreError::Ambiguous { .. }) => Some("give more of the id".to_owned()),
+            Self::Store(StoreError::Io { .. }) => {
+                Some("set RUNBOOK_STATE to a folder that can be written; nothing was started".to_owned())
+            }
+            Self::Engine(EngineError::Log(_)) => {
+                Some("free some space, then go on with `runbook resume last`".to_owned())
+            }
+            Self::Log(LogError::Damaged { .. }) => {
+                Some("the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned())
+            }
+            Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
+            Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
+            Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Diagnostics(_) | Self::Inputs(_) | Self::Secrets(_) | Self::NoRunbook { .. } | Self::Approvers(_) => {
+                Exit::Invalid
+            }
+            Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } => Exit::Usage,
+            Self::Store(StoreError::NoRun { .. } | StoreError::Ambiguous { .. }) => Exit::Usage,
+            Self::Log(LogError::Locked { .. }) => Exit::Locked,
+            Self::Store(StoreError::Io { .. }) => Exit::Preflight,
+            Self::Stale(_) | Self::Report(_) => Exit::Failed,
+            Self::Store(_)
+            | Self::Log(_)
+            | Self::Engine(_)
+            | Self::Replay { .. }
+            | Self::Drill(_)
+            | Self::File { .. }
+            | Self::Output(_)
+            | Self::Machine(_) => Exit::Internal,
+        }
+    }
+}
+
+fn bold_red(styled: bool) -> &'static str {
+    if styled { "\u{1b}[1;31m" } else { "" }
+}
+
+fn reset(styled: bool) -> &'static str {
+    if styled { "\u{1b}[0m" } else { "" }
+}
+
+impl From<Unplanned> for CliError {
+    fn from(unplanned: Unplanned) -> Self {
+        match unplanned {
+            Unplanned::Runbook(problems) => Self::Diagnostics(problems),
+            Unplanned::Inputs(problems) => Self::Inputs(problems),
+        }
+    }
+}

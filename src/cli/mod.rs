@@ -1,0 +1,104 @@
+//! What people type: one small file per subcommand. stdout is data, everything else is stderr.
+
+mod check;
+mod completions;
+mod drill;
+mod drive;
+mod env;
+mod errors;
+mod exit;
+mod find;
+mod flags;
+mod plan;
+mod report;
+mod resume;
+mod run;
+mod runs;
+mod schema;
+mod show;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use errors::CliError;
+use exit::Exit;
+
+/// Runbooks for incidents: checked like code, planned before they run, rehearsed, run, and recorded.
+#[derive(Debug, Parser)]
+#[command(name = "runbook", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "Begin with a rehearsal: runbook drill runbooks/clerk-outage.yaml")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find every mistake in runbook files. Runs nothing.
+    Check(check::Check),
+    /// Show what would happen, in which order, and what could be undone. Reads nothing, writes nothing.
+    Plan(plan::Plan),
+    /// Run a runbook.
+    Run(run::Run),
+    /// Rehearse a runbook against stand-ins on this machine. No account is needed.
+    Drill(drill::Drill),
+    /// Go on with a run that was stopped, killed, or waits for a person.
+    Resume(resume::Resume),
+    /// List the runs on this machine, the newest first.
+    Runs(runs::Runs),
+    /// Show what is known of a run.
+    Show(show::Show),
+    /// Write a run's report.
+    Report(report::Report),
+    /// Write the JSON Schema of runbook files, for editors.
+    Schema(schema::Schema),
+    /// Print the line that makes a shell complete commands, runbooks, runs and steps.
+    Completions(completions::Completions),
+}
+
+/// Runs the program and says which code it ends with.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Succeeded.into() };
+        }
+    };
+    let result = match cli.command {
+        Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Drill(command) => command.run(),
+        Command::Resume(command) => command.run(),
+        Command::Runs(command) => command.run(),
+        Command::Show(command) => command.run(),
+        Command::Report(command) => command.run(),
+        Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => error.tell().into(),
+    }
+}
+
+/// Prints data to stdout. A reader that has gone away (`runbook runs | head -1`) is no failure.
+fn print(text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints JSON to stdout.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,252 @@
+//! People at this terminal: what the flags have answered already, and questions line by line.
+//!
+//! Lines are read on a thread of their own, so that a question can lapse while somebody is still thinking.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::base::{BoxFuture, Clock, HumanDuration, Timestamp, clock};
+use crate::engine::{People, Question, Reply};
+use crate::run::{Answer, Decision, Doubt, ManualResult};
+use crate::runbook::AskField;
+
+use super::drive::{Answers, SharedConsole};
+use super::errors::CliError;
+use super::{env, plan};
+
+/// Whoever sits here, and what they said on the command line.
+pub(super) struct Terminal {
+    user: String,
+    flags: Mutex<Flags>,
+    /// `None` when nobody sits here.
+    lines: Option<Arc<tokio::sync::Mutex<Lines>>>,
+    console: SharedConsole,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Flags {
+    approve: BTreeSet<String>,
+    answers: BTreeMap<String, BTreeMap<String, String>>,
+    happened: BTreeSet<String>,
+    again: BTreeSet<String>,
+}
+
+impl Terminal {
+    /// A terminal where somebody may sit.
+    pub(super) fn new(answers: &Answers, console: SharedConsole, clock: Arc<dyn Clock>) -> Result<Self, CliError> {
+        let flags = Flags {
+            approve: answers.approve.iter().cloned().collect(),
+            answers: answers.parsed()?,
+            happened: answers.happened.iter().cloned().collect(),
+            again: answers.again.iter().cloned().collect(),
+        };
+        let lines = env::is_attended().then(|| Arc::new(tokio::sync::Mutex::new(Lines::start())));
+        Ok(Self { user: env::user(), flags: Mutex::new(flags), lines, console, clock })
+    }
+
+    /// What the flags say to a question. Each says it once: a refused answer is not given again.
+    fn by_flag(&self, question: &Question) -> Option<Reply> {
+        let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = question.step().to_string();
+        match question {
+            Question::Gate { .. } => flags.approve.remove(&step).then(|| {
+                let given = flags.answers.remove(&step).unwrap_or_default();
+                let answers = given.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+                Reply::Gate(Decision { by: self.user.clone(), answer: Answer::Approve, answers, via: "flag".to_owned() })
+            }),
+            Question::Doubt { .. } => {
+                let doubt = if flags.happened.remove(&step) {
+                    Some(Doubt::Happened { outputs: Value::Object(serde_json::Map::new()) })
+                } else if flags.again.remove(&step) {
+                    Some(Doubt::Again)
+                } else {
+                    None
+                };
+                doubt.map(|doubt| Reply::Doubt { by: self.user.clone(), doubt })
+            }
+            Question::Manual { .. } => None,
+        }
+    }
+}
+
+impl People for Terminal {
+    fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>> {
+        let flagged = self.by_flag(&question);
+        let (lines, console, user) = (self.lines.clone(), Arc::clone(&self.console), self.user.clone());
+        let clock = Arc::clone(&self.clock);
+        Box::pin(async move {
+            if flagged.is_some() {
+                return flagged;
+            }
+            // One question at a time; the others wait for their turn at the lock.
+            let lines = lines?;
+            let mut lines = lines.lock().await;
+            let _held = Held::new(&console);
+            let mut asking = Asking { lines: &mut lines, user };
+            match question {
+                Question::Gate { step, approval, prompt, does, digest, expires } => {
+                    say(&format!("\n? {step} wants a yes before it acts"));
+                    say(&format!("  {prompt}"));
+                    say("  It would do exactly this:");
+                    does.iter().flat_map(plan::intent_lines).for_each(|line| say(&format!("    {line}")));
+                    let by = if approval.by.is_empty() { "whoever is here".to_owned() } else { approval.by.join(", ") };
+                    say(&format!("  May answer: {by}{}. You are {}. Digest {}.", left(expires, clock.now()), asking.user, digest.short()));
+                    asking.gate(&approval.ask).await.map(Reply::Gate)
+                }
+                Question::Manual { step, text, evidence } => {
+                    say(&format!("\n? {step} is yours to do"));
+                    text.lines().for_each(|line| say(&format!("  {line}")));
+                    let result = asking.manual(&evidence).await?;
+                    Some(Reply::Manual { by: asking.user, result })
+                }
+                Question::Doubt { step, does } => {
+                    say(&format!("\n? nobody saw how `{step}` ended; it was about to do this:"));
+                    does.iter().flat_map(plan::intent_lines).for_each(|line| say(&format!("    {line}")));
+                    say("  Look whether it happened.");
+                    let doubt = asking.doubt().await?;
+                    Some(Reply::Doubt { by: asking.user, doubt })
+                }
+            }
+        })
+    }
+}
+
+fn left(expires: Option<Timestamp>, now: Timestamp) -> String {
+    expires.map_or_else(String::new, |at| {
+        format!(", within {}", HumanDuration(clock::until(now, at)).rounded())
+    })
+}
+
+/// While somebody is asked, no live line redraws over what they type.
+struct Held<'c>(&'c SharedConsole);
+
+impl<'c> Held<'c> {
+    fn new(console: &'c SharedConsole) -> Self {
+        console.lock().unwrap_or_else(PoisonError::into_inner).pause();
+        Self(console)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unpause();
+    }
+}
+
+fn say(text: &str) {
+    anstream::eprintln!("{text}");
+}
+
+/// Lines from standard input, read on a thread of their own.
+struct Lines {
+    incoming: mpsc::UnboundedReceiver<String>,
+}
+
+impl Lines {
+    fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a person types a few lines; the reader must never block on the run")]
+        let (sender, incoming) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().lines() {
+                if line.ok().and_then(|line| sender.send(line).ok()).is_none() {
+                    return;
+                }
+            }
+        });
+        Self { incoming }
+    }
+
+    /// What is typed next. `None` when standard input has ended.
+    async fn next(&mut self, prompt: &str) -> Option<String> {
+        anstream::eprint!("{prompt}");
+        self.incoming.recv().await.map(|line| line.trim().to_owned())
+    }
+
+    /// Forgets what was typed before the question was there to be read.
+    fn forget(&mut self) {
+        while self.incoming.try_recv().is_ok() {}
+    }
+}
+
+struct Asking<'l> {
+    lines: &'l mut Lines,
+    user: String,
+}
+
+impl Asking<'_> {
+    async fn gate(&mut self, ask: &IndexMap<String, AskField>) -> Option<Decision> {
+        self.lines.forget();
+        let answer = loop {
+            match self.lines.next("  Type `yes` or `no`: ").await?.as_str() {
+                "yes" => break Answer::Approve,
+                "no" => break Answer::Reject,
+                _ => say("  Only the whole word counts."),
+            }
+        };
+        let answers = self.fields(ask).await?;
+        Some(Decision { by: self.user.clone(), answer, answers, via: "terminal".to_owned() })
+    }
+
+    async fn manual(&mut self, evidence: &IndexMap<String, AskField>) -> Option<ManualResult> {
+        self.lines.forget();
+        loop {
+            match self.lines.next("  Type `done`, `failed` or `skip`: ").await?.as_str() {
+                "done" => return Some(ManualResult::Done { evidence: self.fields(evidence).await? }),
+                "failed" => return Some(ManualResult::Failed { reason: self.lines.next("  What went wrong: ").await? }),
+                "skip" => return Some(ManualResult::Skipped { reason: self.lines.next("  Why: ").await? }),
+                _ => say("  Only the whole word counts."),
+            }
+        }
+    }
+
+    async fn doubt(&mut self) -> Option<Doubt> {
+        self.lines.forget();
+        loop {
+            match self.lines.next("  Type `happened`, `again` (do it again), or leave it open with Ctrl-C: ").await?.as_str() {
+                "happened" => return Some(Doubt::Happened { outputs: Value::Object(serde_json::Map::new()) }),
+                "again" => return Some(Doubt::Again),
+                _ => say("  Only the whole word counts."),
+            }
+        }
+    }
+
+    /// Asks field by field until each answer fits.
+    async fn fields(&mut self, ask: &IndexMap<String, AskField>) -> Option<IndexMap<String, Value>> {
+        let mut answers = IndexMap::new();
+        for (name, field) in ask {
+            let about = field.description.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
+            let prompt = format!("  {name}{about}: ");
+            loop {
+                let typed = self.lines.next(&prompt).await?;
+                if typed.is_empty() && !field.required {
+                    break;
+                }
+                if typed.is_empty() {
+                    say("  An answer is required.");
+                    continue;
+                }
+                match field.read(&Value::from(typed)) {
+                    Ok(value) => {
+                        answers.insert(name.clone(), value);
+                        break;
+                    }
+                    Err(reason) => say(&format!("  {reason}")),
+                }
+            }
+        }
+        Some(answers)
+    }
+}
+
+/// Asks a plain yes-or-no question; anything but yes is no.
+pub(super) fn confirm(question: &str) -> bool {
+    anstream::eprint!("{question} [y/N] ");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).is_ok() && ["y", "yes"].contains(&line.trim().to_lowercase().as_str())
+}

@@ -1,0 +1,61 @@
+//! The people of a rehearsal: they answer as the scenario says, after the time it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::scenario::{Decision, Verdict};
+use crate::base::{BoxFuture, Clock};
+use crate::engine::{People, Question, Reply};
+use crate::run::{Answer, ManualResult};
+
+/// Answers from a scenario. What it says nothing of, nobody answers.
+pub struct ScriptedPeople {
+    decisions: BTreeMap<String, Decision>,
+    clock: Arc<dyn Clock>,
+    /// Steps whose answer has been given: an answer that was refused is not given again.
+    given: Mutex<BTreeSet<String>>,
+}
+
+impl ScriptedPeople {
+    /// People who say what `decisions` says, by `clock`.
+    pub fn new(decisions: BTreeMap<String, Decision>, clock: Arc<dyn Clock>) -> Self {
+        Self { decisions, clock, given: Mutex::default() }
+    }
+}
+
+impl People for ScriptedPeople {
+    fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>> {
+        let step = question.step().to_string();
+        let first = self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(step.clone());
+        let decision = self.decisions.get(&step).filter(|_| first).cloned();
+        let clock = Arc::clone(&self.clock);
+        Box::pin(async move {
+            let decision = decision?;
+            clock.sleep(decision.after.0).await;
+            if decision.decision == Verdict::Silence {
+                // Whoever says nothing never comes back; the gate's own time decides.
+                return std::future::pending().await;
+            }
+            let yes = decision.decision == Verdict::Approve;
+            let answers: indexmap::IndexMap<_, _> = decision.answers.into_iter().collect();
+            match question {
+                Question::Gate { .. } => Some(Reply::Gate(crate::run::Decision {
+                    by: decision.by,
+                    answer: if yes { Answer::Approve } else { Answer::Reject },
+                    answers,
+                    via: "scenario".to_owned(),
+                })),
+                Question::Manual { .. } => {
+                    let reason = answers.get("reason").and_then(|reason| reason.as_str()).unwrap_or("no").to_owned();
+                    let result = if yes {
+                        ManualResult::Done { evidence: answers }
+                    } else {
+                        ManualResult::Failed { reason }
+                    };
+                    Some(Reply::Manual { by: decision.by, result })
+                }
+                Question::Doubt { .. } => None,
+            }
+        })
+    }
+}
