@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::{RunId, Timestamp};
@@ -79,7 +80,8 @@ impl Store {
         loop {
             let id = RunId::new(now, entropy());
             let path = runs.join(id.as_str());
-            match std::fs::create_dir(&path) {
+            // What steps print is nobody else's business.
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     let folder = RunFolder { id, path };
                     folder.write_durably(PLAN, plan.to_json().to_string().as_bytes())?;

@@ -1,0 +1,87 @@
+//! What README and docs say is true: runbooks in them pass `check`, commands in them run.
+
+use std::path::PathBuf;
+
+use crate::support::{Place, repository, shipped};
+
+/// Every fenced block of a language, with the file and line it begins at.
+fn blocks(language: &str) -> Vec<(String, String)> {
+    let mut pages: Vec<PathBuf> = vec![repository("README.md"), repository("CONTRIBUTING.md")];
+    pages.extend(std::fs::read_dir(repository("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
+    pages.sort();
+    let mut found = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let mut open: Option<(usize, String)> = None;
+        for (number, line) in text.lines().enumerate() {
+            match &mut open {
+                None if line.trim() == format!("```{language}") => open = Some((number + 1, String::new())),
+                Some((begun, block)) if line.trim() == "```" => {
+                    let name = page.file_name().unwrap().to_string_lossy().into_owned();
+                    found.push((format!("{name}:{begun}"), std::mem::take(block)));
+                    open = None;
+                }
+                Some((_, block)) => {
+                    block.push_str(line);
+                    block.push('\n');
+                }
+                None => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_runbook_in_the_docs_passes_check() {
+    let whole: Vec<(String, String)> =
+        blocks("yaml").into_iter().filter(|(_, text)| text.lines().any(|line| line.starts_with("runbook:"))).collect();
+    assert!(whole.len() >= 3, "the docs show whole runbooks");
+    for (at, text) in whole {
+        let place = Place::new();
+        place.write("approvers.yaml", "groups: { oncall: [tester] }\n");
+        let said = place.write("shown.yaml", &text).run(&["check", "shown.yaml"]);
+        assert_eq!(said.code, Some(0), "{at}\n{}", said.stderr);
+    }
+}
+
+/// `sh` blocks are run line by line in a folder with the shipped runbooks; `cargo` lines are run by CI itself.
+#[test]
+fn every_command_in_the_docs_runs() {
+    let place = Place::new();
+    shipped(&place);
+    let binary = env!("CARGO_BIN_EXE_runbook");
+    let mut count = 0;
+    for (at, text) in blocks("sh") {
+        for line in text.lines().map(str::trim) {
+            let Some(arguments) = line.strip_prefix("runbook ") else { continue };
+            let mut shell = std::process::Command::new("sh");
+            shell
+                .args(["-c", &format!("\"$0\" {arguments}"), binary])
+                .current_dir(place.folder())
+                .env("RUNBOOK_STATE", place.state())
+                .env("USER", "tester")
+                .stdin(std::process::Stdio::null());
+            let said = crate::support::said(&mut shell);
+            assert_eq!(said.code, Some(0), "{at}: {line}\n{}\n{}", said.stdout, said.stderr);
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "the docs show commands");
+}
+
+#[test]
+fn every_exit_code_and_action_is_documented() {
+    let reference = std::fs::read_to_string(repository("docs/language.md")).unwrap();
+    for name in runbook::actions::builtin().names().chain(["decide"]) {
+        assert!(reference.contains(&format!("`{name}`")), "docs/language.md does not name `{name}`");
+    }
+    for kind in runbook::action::ErrorKind::ALL {
+        assert!(reference.contains(&format!("`{kind}`")), "docs/language.md does not name `{kind}`");
+    }
+    let commands = std::fs::read_to_string(repository("docs/commands.md")).unwrap();
+    for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "10", "11", "70"] {
+        assert!(commands.contains(&format!("| {code} |")), "docs/commands.md does not name exit code {code}");
+    }
+}
