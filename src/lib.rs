@@ -11,6 +11,7 @@ pub mod engine;
 pub mod http;
 pub mod plan;
 pub mod process;
+pub mod report;
 pub mod run;
 pub mod runbook;
 pub mod runlog;
