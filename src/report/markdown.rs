@@ -1,8 +1,10 @@
 //! Reports: minijinja templates over a [`Summary`]. Values are escaped for the format that the template's name says.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use minijinja::value::ValueKind;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 use super::summary::Summary;
@@ -13,13 +15,12 @@ use crate::base::{HumanDuration, Timestamp};
 pub const POST_INCIDENT: &str = "post-incident.md.j2";
 
 /// The built-in templates, by name.
-pub const BUILT_IN: [(&str, &str); 1] =
-    [(POST_INCIDENT, include_str!("../../runbooks/templates/post-incident.md.j2"))];
+pub const BUILT_IN: [(&str, &str); 1] = [(POST_INCIDENT, include_str!("../../runbooks/templates/post-incident.md.j2"))];
 
 /// How much work a report may do, in minijinja's own units: enough for a run of thousands of steps, not for a bomb.
 const FUEL: u64 = 50_000_000;
 
-const MARKDOWN: AutoEscape = AutoEscape::Custom("markdown");
+const MARKDOWN: AutoEscape = AutoEscape::Custom(Cow::Borrowed("markdown"));
 
 /// Why a report cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +44,7 @@ pub fn built_in(name: &str) -> Option<&'static str> {
 pub fn render(summary: &Summary, name: &str, template: &str) -> Result<String, ReportError> {
     let text = ENVIRONMENT
         .template_from_named_str(name, template)
-        .and_then(|template| template.render(Value::from_serialize(summary)))
+        .and_then(|template| template.render(Value::from(Serde(summary))))
         .map_err(|error| ReportError { template: name.to_owned(), line: error.line(), message: reason(&error) })?;
     Ok(if escaping(name) == MARKDOWN { tidy(&text) } else { text })
 }
@@ -53,8 +54,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    // A line with nothing but `{% … %}` leaves no empty line behind.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the usual braces are no conflict"));
     environment.set_auto_escape_callback(escaping);
     environment.set_formatter(write_value);
     environment.add_filter("date", |at: Value| moment(&at, "%Y-%m-%d"));
@@ -89,7 +91,7 @@ fn reason(error: &minijinja::Error) -> String {
 /// Writes a value where a template says `{{ … }}`. What is not known (`none`) prints as nothing.
 fn write_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
     match state.auto_escape() {
-        AutoEscape::Html | AutoEscape::Json if !value.is_none() || state.auto_escape() == AutoEscape::Json => {
+        AutoEscape::Html | AutoEscape::Json if !value.is_none() || *state.auto_escape() == AutoEscape::Json => {
             minijinja::escape_formatter(out, state, value)
         }
         AutoEscape::Custom(_) if !value.is_safe() => {

@@ -2,11 +2,13 @@
 //!
 //! `docs/report.md` lists what a report's template can name.
 
+mod console;
 mod markdown;
 mod reporter;
 mod summary;
 mod words;
 
+pub use console::{Console, Mode};
 pub use markdown::{BUILT_IN, POST_INCIDENT, ReportError, built_in, render};
 pub use reporter::{LogReporter, ReadError, summary};
 pub use summary::{

@@ -374,10 +374,7 @@ impl Fold {
                 self.settle_gate(step, at, "withdrawn");
             }
             Event::AttemptFinished {
-                step,
-                result: AttemptResult::Failed { error },
-                next: Next::Again { .. },
-                ..
+                step, result: AttemptResult::Failed { error }, next: Next::Again { .. }, ..
             } if self.step(step).is_some_and(|step| step.until.is_none()) => {
                 let known = self.retried.entry(step.clone()).or_default();
                 *known = (known.0 + 1, error.message.clone());
@@ -588,7 +585,11 @@ impl Fold {
             let limit = gate.expires.map_or(LONG_WAIT, |expires| clock::until(gate.opened, expires) / 2);
             let waited = gate.waited.rounded();
             if gate.answer == Some("lapsed") {
-                add(Some(&gate.step), "find out why nobody answered in time", Some(format!("it was open for {waited}")));
+                add(
+                    Some(&gate.step),
+                    "find out why nobody answered in time",
+                    Some(format!("it was open for {waited}")),
+                );
             } else if gate.waited.0 > limit {
                 add(Some(&gate.step), "find out why the answer took so long", Some(format!("it took {waited}")));
             }

@@ -84,7 +84,12 @@ pub(super) fn apply(state: &mut RunState, recorded: &Recorded) -> Result<Vec<Lin
     state.apply(recorded)?;
     let mut lines: Vec<Line> = tell(state, recorded)
         .into_iter()
-        .map(|(kind, text)| Line { time: recorded.at, step: recorded.event.step().cloned(), kind, text: one_line(&text) })
+        .map(|(kind, text)| Line {
+            time: recorded.at,
+            step: recorded.event.step().cloned(),
+            kind,
+            text: one_line(&text),
+        })
         .collect();
     if may_move_measures(&recorded.event) {
         lines.extend(moved_measures(state, recorded.at, &measures_before));
