@@ -14,7 +14,7 @@ use super::summary::Summary;
 use super::words::{self, Kind, Line};
 use crate::base::{HumanDuration, StepId, clock};
 use crate::plan::Plan;
-use crate::run::{Outcome, Recorded, RunState, StepRecord, UndoState};
+use crate::run::{Answer, Outcome, Recorded, RunState, StepRecord, UndoState};
 
 /// The widest that the column of step ids gets.
 const WIDEST: usize = 24;
@@ -73,6 +73,13 @@ impl Console {
     #[must_use]
     pub fn speed(mut self, speed: f64) -> Self {
         self.speed = speed;
+        self
+    }
+
+    /// Draws the moving lines somewhere else than on stderr.
+    #[must_use]
+    pub fn drawn_on(self, target: ProgressDrawTarget) -> Self {
+        self.live.set_draw_target(target);
         self
     }
 
@@ -272,6 +279,13 @@ fn headline(summary: &Summary) -> String {
         let why = summary.step(step).and_then(|row| row.error.as_ref());
         let why = why.map(|error| format!(": {}", error.message)).unwrap_or_default();
         let _ = write!(text, ", because `{step}` failed{why}");
+    } else if summary.outcome == Some(Outcome::Rejected)
+        && let Some(gate) = summary.gates.iter().rev().find(|gate| matches!(gate.answer, Some("rejected" | "lapsed")))
+    {
+        let _ = match gate.answers.last().filter(|answer| answer.answer == Answer::Reject) {
+            Some(answer) => write!(text, ", because {} said no to `{}`", words::person(&answer.by), gate.step),
+            None => write!(text, ", because nobody answered at `{}` in time", gate.step),
+        };
     }
     words::one_line(&text)
 }

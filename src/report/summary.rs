@@ -557,7 +557,8 @@ impl Fold {
         };
         let plan = self.state.plan();
         for measure in self.measures.iter().filter(|measure| measure.closed.is_none()) {
-            let until = measure.expires.map(|at| format!("it had to be over by {}", words::minute(at)));
+            let must = |at: Timestamp| if at < self.state.now() { "had" } else { "has" };
+            let until = measure.expires.map(|at| format!("it {} to be over by {}", must(at), words::minute(at)));
             add(Some(&measure.step), "close its emergency measure, which is still in force", until);
         }
         for left in standing {

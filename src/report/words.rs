@@ -146,7 +146,8 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
                 [] => String::new(),
                 steps => format!("; nobody saw what became of {}", steps.join(", ")),
             };
-            (Kind::Resumed, format!("the run was taken up again by {}{doubt}", person(by)))
+            let drill = state.drill().map(|scenario| format!("DRILL, scenario `{scenario}`: ")).unwrap_or_default();
+            (Kind::Resumed, format!("{drill}the run was taken up again by {}{doubt}", person(by)))
         }
         Event::StepSkipped { because, .. } => {
             let began = record.is_some_and(|record| record.attempts > 0);
@@ -207,7 +208,7 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
                     (Kind::Succeeded, format!("succeeded{took}{tries}"))
                 }
                 (AttemptResult::Failed { error }, Next::End) if error.kind == ErrorKind::Cancelled => {
-                    (Kind::Interrupted, format!("was stopped{took}"))
+                    (Kind::Interrupted, format!("was stopped{}", took.replace(" in ", " after ")))
                 }
                 (AttemptResult::Failed { error }, Next::End) => {
                     let allowed = step.is_some_and(|step| step.allow_failure);
