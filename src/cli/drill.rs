@@ -114,7 +114,7 @@ fn rehearse(
     let speed = settings.speed.unwrap_or(scenario.speed);
     let surroundings = surroundings(&run, &world, scenario, speed)?;
     surroundings.check_secrets(&run.plan)?;
-    let console = console(&run.plan, quiet, speed);
+    let console = console(&run, quiet, speed);
     let people: Arc<dyn People> = if settings.ask {
         Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), world.clock())?)
     } else {

@@ -12,7 +12,7 @@ use crate::http::{Client, Origins};
 use crate::plan::Plan;
 use crate::process::{LocalProcesses, Processes};
 use crate::report::{Console, LogReporter, Mode, Summary};
-use crate::run::{Event, RunState};
+use crate::run::{Event, Recorded, RunState};
 use crate::runlog::{LogFile, Repair, RunFolder, Store};
 
 use super::env;
@@ -26,6 +26,8 @@ pub(super) struct OpenRun {
     pub(super) state: RunState,
     pub(super) log: LogFile,
     pub(super) repair: Option<Repair>,
+    /// What happened before this process.
+    pub(super) past: Vec<Recorded>,
 }
 
 impl OpenRun {
@@ -34,16 +36,23 @@ impl OpenRun {
         let folder = store.create(&plan, now)?;
         let log = LogFile::create(&folder.log(), redactor)?;
         let plan = Arc::new(plan);
-        Ok(Self { folder, state: RunState::new(Arc::clone(&plan)), plan, log, repair: None })
+        Ok(Self { folder, state: RunState::new(Arc::clone(&plan)), plan, log, repair: None, past: Vec::new() })
     }
 
     /// Opens a run to go on with it, from the plan that is stored with it.
     pub(super) fn open(folder: RunFolder, redactor: Arc<Redactor>) -> Result<Self, CliError> {
         let plan = Arc::new(folder.plan()?);
         let (log, entries, repair) = LogFile::open(&folder.log(), redactor)?;
-        let state = replay(&folder, &plan, entries.iter().map(|entry| &entry.recorded))?;
-        Ok(Self { folder, plan, state, log, repair })
+        let past = crate::runlog::events(entries);
+        let state = replay(&folder, &plan, &past)?;
+        Ok(Self { folder, plan, state, log, repair, past })
     }
+}
+
+/// Everything that is known of a run.
+pub(super) fn summary(folder: &RunFolder) -> Result<Summary, CliError> {
+    crate::report::summary(folder)
+        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })
 }
 
 /// The state after these events.
@@ -118,13 +127,15 @@ impl Surroundings {
 pub(super) type SharedConsole = Arc<Mutex<Console>>;
 
 /// A console for a run.
-pub(super) fn console(plan: &Plan, quiet: bool, speed: f64) -> SharedConsole {
+pub(super) fn console(run: &OpenRun, quiet: bool, speed: f64) -> SharedConsole {
     let mode = match (quiet, env::stderr_is_terminal()) {
         (true, _) => Mode::Quiet,
         (false, true) => Mode::Live,
         (false, false) => Mode::Plain,
     };
-    Arc::new(Mutex::new(Console::new(plan, mode, speed, Box::new(anstream::stderr()))))
+    let mut console = Console::new(Arc::clone(&run.plan), mode, anstream::stderr()).log(run.folder.log()).speed(speed);
+    console.known(&run.past);
+    Arc::new(Mutex::new(console))
 }
 
 /// Drives the run until it ends or cannot go on here. Returns how, and the run's state.
@@ -140,7 +151,6 @@ pub(super) fn drive(
     let approvers = Approvers::load(run.plan.folder())?;
     let registry: Registry = actions::builtin();
     let folder = run.folder.clone();
-    let plan = Arc::clone(&run.plan);
     if let Some(repair) = run.repair {
         anstream::eprintln!("the log ended in the middle of a line; {} bytes were dropped", repair.dropped);
     }
@@ -164,10 +174,7 @@ pub(super) fn drive(
     runtime.shutdown_background();
     let _ = watcher.join();
     let ending = ended?;
-    let entries = crate::runlog::read(&folder.log())?;
-    let summary = Summary::of(&plan, &crate::runlog::events(entries))
-        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })?;
-    Ok((ending, summary, state))
+    Ok((ending, summary(&folder)?, state))
 }
 
 fn spawn_watcher(watch: Receiver<Notice>, console: SharedConsole) -> Result<std::thread::JoinHandle<()>, CliError> {
@@ -211,7 +218,7 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
 
 /// Says how a drive ended, what to type next, and which code that is.
 pub(super) fn conclude(ending: &Ending, summary: &Summary, folder: &RunFolder, console: &SharedConsole) -> Exit {
-    console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary, folder.path());
+    console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary);
     let run = &folder.id;
     let words = |steps: &[crate::base::StepId]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
     match ending {

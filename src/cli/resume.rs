@@ -54,7 +54,7 @@ impl Resume {
         }
         let surroundings = Surroundings::real(&run.plan, self.endpoints.origins()?, redactor);
         surroundings.check_secrets(&run.plan)?;
-        let console = console(&run.plan, self.quiet, 1.0);
+        let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let first = Event::RunResumed { by: env::user() };
         let (ending, summary, _) = drive(run, first, &surroundings, people, &console, &store)?;

@@ -56,7 +56,7 @@ impl Run {
         let store = Store::new(env::state_folder());
         let run = OpenRun::create(&store, plan, SystemClock.now(), redactor)?;
         let first = started(&run, None, &self.concurrency);
-        let console = console(&run.plan, self.quiet, 1.0);
+        let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let folder = run.folder.clone();
         let (ending, summary, _) = drive(run, first, &surroundings, people, &console, &store)?;

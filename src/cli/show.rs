@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::report::Summary;
-use crate::runlog::{RunFolder, Store};
+use crate::report::{Console, Mode};
+use crate::runlog::Store;
 
+use super::drive::summary;
 use super::env;
 use super::errors::CliError;
 use super::exit::Exit;
@@ -29,16 +30,13 @@ impl Show {
         let summary = summary(&folder)?;
         match self.format {
             Format::Json => super::print_json(&summary)?,
-            Format::Text => super::print(&summary.text())?,
+            Format::Text => {
+                // The same lines as while it ran.
+                let mut console = Console::new(Arc::new(folder.plan()?), Mode::Plain, std::io::stdout()).log(folder.log());
+                crate::runlog::read(&folder.log())?.iter().for_each(|entry| console.event(&entry.recorded));
+                console.finish(&summary);
+            }
         }
         Ok(Exit::Succeeded)
     }
-}
-
-/// Everything that is known of a run.
-pub(super) fn summary(folder: &RunFolder) -> Result<Summary, CliError> {
-    let plan = Arc::new(folder.plan()?);
-    let entries = crate::runlog::read(&folder.log())?;
-    Summary::of(&plan, &crate::runlog::events(entries))
-        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })
 }

@@ -124,11 +124,19 @@ impl Console {
         }
     }
 
-    /// Takes the moving lines away while `ask` has the terminal to itself.
-    pub fn suspend<R>(&mut self, ask: impl FnOnce() -> R) -> R {
+    /// Takes the moving lines away while somebody is asked something; lines that are printed still appear.
+    pub fn pause(&mut self) {
         // Lines that were printed must stand above the question.
         let _ = self.out.flush();
-        self.live.suspend(ask)
+        let _ = self.live.clear();
+        self.live.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    /// Brings the moving lines back.
+    pub fn unpause(&mut self) {
+        if self.mode == Mode::Live {
+            self.live.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// Tells how it ended, or where it stands.
