@@ -77,8 +77,15 @@ fn unknown_groups(loaded: &Loaded, approvers: &Approvers) -> Vec<Diagnostic> {
                 let index = approval.by.iter().position(|who| who.strip_prefix("group:") == Some(group)).unwrap_or(0);
                 let span = loaded.span(&[section, id.as_str(), "approval", "by", &index.to_string()]);
                 problems.push(
-                    Diagnostic::error(&loaded.source, span, "unknown-group", format!("nobody knows who is in group `{group}`"))
-                        .help(format!("write it down in `approvers.yaml` beside the runbook: `groups: {{ {group}: [NAME] }}`")),
+                    Diagnostic::error(
+                        &loaded.source,
+                        span,
+                        "unknown-group",
+                        format!("nobody knows who is in group `{group}`"),
+                    )
+                    .help(format!(
+                        "write it down in `approvers.yaml` beside the runbook: `groups: {{ {group}: [NAME] }}`"
+                    )),
                 );
             }
         }

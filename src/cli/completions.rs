@@ -64,5 +64,9 @@ pub(super) fn runs(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let all = Store::new(env::state_folder()).list().unwrap_or_default();
     let ids = all.into_iter().map(|run| run.id.to_string());
-    ids.chain(["last".to_owned()]).filter(|id| id.starts_with(typed.as_ref())).take(50).map(CompletionCandidate::new).collect()
+    ids.chain(["last".to_owned()])
+        .filter(|id| id.starts_with(typed.as_ref()))
+        .take(50)
+        .map(CompletionCandidate::new)
+        .collect()
 }

@@ -71,7 +71,8 @@ impl Drill {
             return Err(CliError::usage(format!("a speed of {speed} makes no sense; take one from 1 to 10000")));
         }
         let loaded = check::checked(&self.runbook)?;
-        let path = find_scenario(Path::new(&loaded.source.name), loaded.runbook.name.as_str(), self.scenario.as_deref())?;
+        let path =
+            find_scenario(Path::new(&loaded.source.name), loaded.runbook.name.as_str(), self.scenario.as_deref())?;
         let scenario = Scenario::load(&path).map_err(CliError::Diagnostics)?;
         let mut inputs: std::collections::BTreeMap<_, _> = scenario.inputs.clone().into_iter().collect();
         // A scenario may serve several runbooks: what this one does not ask for is left out.

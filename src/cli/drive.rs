@@ -32,7 +32,12 @@ pub(super) struct OpenRun {
 
 impl OpenRun {
     /// Begins a new run: its plan is stored before anything else happens.
-    pub(super) fn create(store: &Store, plan: Plan, now: crate::base::Timestamp, redactor: Arc<Redactor>) -> Result<Self, CliError> {
+    pub(super) fn create(
+        store: &Store,
+        plan: Plan,
+        now: crate::base::Timestamp,
+        redactor: Arc<Redactor>,
+    ) -> Result<Self, CliError> {
         let folder = store.create(&plan, now)?;
         let log = LogFile::create(&folder.log(), redactor)?;
         let plan = Arc::new(plan);
@@ -157,8 +162,16 @@ pub(super) fn drive(
     let (notices, watch) = std::sync::mpsc::channel();
     let watcher = spawn_watcher(watch, Arc::clone(console))?;
     let stop = Stop::default();
-    let parts =
-        Parts { state: run.state, registry, doors, people, approvers, notices, log: Box::new(run.log), stop: stop.clone() };
+    let parts = Parts {
+        state: run.state,
+        registry,
+        doors,
+        people,
+        approvers,
+        notices,
+        log: Box::new(run.log),
+        stop: stop.clone(),
+    };
     let mut engine = Embedded::new(parts);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -220,7 +233,8 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
 pub(super) fn conclude(ending: &Ending, summary: &Summary, folder: &RunFolder, console: &SharedConsole) -> Exit {
     console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary);
     let run = &folder.id;
-    let words = |steps: &[crate::base::StepId]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
+    let words =
+        |steps: &[crate::base::StepId]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
     match ending {
         Ending::Finished(outcome) => {
             if *outcome == crate::run::Outcome::Cancelled {

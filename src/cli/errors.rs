@@ -106,7 +106,9 @@ impl CliError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Inputs(_) => Some("give an input with `-i name=value`, or several with `--input-file FILE`".to_owned()),
+            Self::Inputs(_) => {
+                Some("give an input with `-i name=value`, or several with `--input-file FILE`".to_owned())
+            }
             Self::Secrets(_) => Some("set them in the environment of this command, and run it again".to_owned()),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Store(StoreError::NoRun { .. }) => Some("`runbook runs` lists the runs there are".to_owned()),
@@ -117,9 +119,9 @@ impl CliError {
             Self::Engine(EngineError::Log(_)) => {
                 Some("free some space, then go on with `runbook resume last`".to_owned())
             }
-            Self::Log(LogError::Damaged { .. }) => {
-                Some("the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned())
-            }
+            Self::Log(LogError::Damaged { .. }) => Some(
+                "the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned(),
+            ),
             Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),

@@ -39,7 +39,8 @@ impl Plan {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let loaded = check::checked(&self.runbook)?;
         let registry = actions::builtin();
-        let plan = plan::build(&loaded, &registry, &self.inputs.values()?)?.in_folder(find::folder_of(&loaded.source.name));
+        let plan =
+            plan::build(&loaded, &registry, &self.inputs.values()?)?.in_folder(find::folder_of(&loaded.source.name));
         let preview = plan::preview(&plan, &registry);
         match self.format {
             PlanFormat::Json => super::print_json(&preview)?,
@@ -57,7 +58,11 @@ pub(super) fn text(preview: &Preview) -> String {
         out.push_str(text.trim_end());
         out.push('\n');
     };
-    line(&format!("Plan for {}{}", preview.runbook, preview.title.as_ref().map_or_else(String::new, |t| format!(": {t}"))));
+    line(&format!(
+        "Plan for {}{}",
+        preview.runbook,
+        preview.title.as_ref().map_or_else(String::new, |t| format!(": {t}"))
+    ));
     line(&format!("digest {}", preview.digest.get(..12).unwrap_or_default()));
     if !preview.inputs.is_empty() {
         line("");
@@ -110,7 +115,8 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
         line(&format!("      if         {condition}{known}"));
     }
     for arm in &step.arms {
-        let condition = arm.condition.as_ref().map_or_else(|| "otherwise".to_owned(), |condition| format!("if {condition}"));
+        let condition =
+            arm.condition.as_ref().map_or_else(|| "otherwise".to_owned(), |condition| format!("if {condition}"));
         let known = match arm.verdict {
             Verdict::Never => " (never)",
             Verdict::Always | Verdict::Open => "",
@@ -118,10 +124,13 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
         line(&format!("      arm        {condition}{known} -> {}", arm.then));
     }
     if let Some(gate) = &step.gate {
-        let by = gate["by"].as_array().map(|by| by.iter().filter_map(|who| who.as_str()).collect::<Vec<_>>().join(", "));
+        let by =
+            gate["by"].as_array().map(|by| by.iter().filter_map(|who| who.as_str()).collect::<Vec<_>>().join(", "));
         let by = by.filter(|by| !by.is_empty()).unwrap_or_else(|| "whoever is at the terminal".to_owned());
         line(&format!("      gate       {}", gate["prompt"].as_str().unwrap_or_default()));
-        let within = gate["within"].as_str().map_or_else(String::new, |within| format!(", within {within}, else {}", gate["on_timeout"].as_str().unwrap_or_default()));
+        let within = gate["within"].as_str().map_or_else(String::new, |within| {
+            format!(", within {within}, else {}", gate["on_timeout"].as_str().unwrap_or_default())
+        });
         line(&format!("                 {} of {by}{within}", gate["at_least"]));
     }
     for intent in &step.does {
@@ -137,7 +146,10 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
     }
     if let Some(measure) = &step.measure {
         let closed = measure["closed_by"].as_str().map_or_else(String::new, |step| format!(", closed by {step}"));
-        line(&format!("      measure    in force for at most {}{closed}", measure["expires"].as_str().unwrap_or_default()));
+        line(&format!(
+            "      measure    in force for at most {}{closed}",
+            measure["expires"].as_str().unwrap_or_default()
+        ));
     }
     if step.facts.effect == Effect::Write {
         line(&format!("      undo       {}", step.undo.as_deref().unwrap_or("none: what it does stays")));
@@ -154,7 +166,9 @@ pub(super) fn intent_lines(intent: &Intent) -> Vec<String> {
         }
         Intent::Process { argv, script, env } => {
             let mut lines = match script {
-                Some(script) => std::iter::once("/bin/sh".to_owned()).chain(script.lines().map(|l| format!("  | {l}"))).collect(),
+                Some(script) => {
+                    std::iter::once("/bin/sh".to_owned()).chain(script.lines().map(|l| format!("  | {l}"))).collect()
+                }
                 None => vec![argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")],
             };
             if !env.is_empty() {

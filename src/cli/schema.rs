@@ -24,7 +24,8 @@ pub(super) struct Schema {
 impl Schema {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let schema = crate::plan::schema(&crate::actions::builtin());
-        let text = format!("{}\n", serde_json::to_string_pretty(&schema).map_err(|error| CliError::Output(error.into()))?);
+        let text =
+            format!("{}\n", serde_json::to_string_pretty(&schema).map_err(|error| CliError::Output(error.into()))?);
         if let Some(path) = self.check {
             let found = std::fs::read_to_string(&path).map_err(|error| CliError::file(&path, error))?;
             return if found == text { Ok(Exit::Succeeded) } else { Err(CliError::Stale(path.display().to_string())) };

@@ -32,7 +32,8 @@ impl Show {
             Format::Json => super::print_json(&summary)?,
             Format::Text => {
                 // The same lines as while it ran.
-                let mut console = Console::new(Arc::new(folder.plan()?), Mode::Plain, std::io::stdout()).log(folder.log());
+                let mut console =
+                    Console::new(Arc::new(folder.plan()?), Mode::Plain, std::io::stdout()).log(folder.log());
                 crate::runlog::read(&folder.log())?.iter().for_each(|entry| console.event(&entry.recorded));
                 console.finish(&summary);
             }

@@ -58,7 +58,12 @@ impl Terminal {
             Question::Gate { .. } => flags.approve.remove(&step).then(|| {
                 let given = flags.answers.remove(&step).unwrap_or_default();
                 let answers = given.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-                Reply::Gate(Decision { by: self.user.clone(), answer: Answer::Approve, answers, via: "flag".to_owned() })
+                Reply::Gate(Decision {
+                    by: self.user.clone(),
+                    answer: Answer::Approve,
+                    answers,
+                    via: "flag".to_owned(),
+                })
             }),
             Question::Doubt { .. } => {
                 let doubt = if flags.happened.remove(&step) {
@@ -96,7 +101,12 @@ impl People for Terminal {
                     say("  It would do exactly this:");
                     does.iter().flat_map(plan::intent_lines).for_each(|line| say(&format!("    {line}")));
                     let by = if approval.by.is_empty() { "whoever is here".to_owned() } else { approval.by.join(", ") };
-                    say(&format!("  May answer: {by}{}. You are {}. Digest {}.", left(expires, clock.now()), asking.user, digest.short()));
+                    say(&format!(
+                        "  May answer: {by}{}. You are {}. Digest {}.",
+                        left(expires, clock.now()),
+                        asking.user,
+                        digest.short()
+                    ));
                     asking.gate(&approval.ask).await.map(Reply::Gate)
                 }
                 Question::Manual { step, text, evidence } => {
@@ -118,9 +128,7 @@ impl People for Terminal {
 }
 
 fn left(expires: Option<Timestamp>, now: Timestamp) -> String {
-    expires.map_or_else(String::new, |at| {
-        format!(", within {}", HumanDuration(clock::until(now, at)).rounded())
-    })
+    expires.map_or_else(String::new, |at| format!(", within {}", HumanDuration(clock::until(now, at)).rounded()))
 }
 
 /// While somebody is asked, no live line redraws over what they type.
@@ -150,7 +158,10 @@ struct Lines {
 
 impl Lines {
     fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "a person types a few lines; the reader must never block on the run")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a person types a few lines; the reader must never block on the run"
+        )]
         let (sender, incoming) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines() {
@@ -198,7 +209,9 @@ impl Asking<'_> {
         loop {
             match self.lines.next("  Type `done`, `failed` or `skip`: ").await?.as_str() {
                 "done" => return Some(ManualResult::Done { evidence: self.fields(evidence).await? }),
-                "failed" => return Some(ManualResult::Failed { reason: self.lines.next("  What went wrong: ").await? }),
+                "failed" => {
+                    return Some(ManualResult::Failed { reason: self.lines.next("  What went wrong: ").await? });
+                }
                 "skip" => return Some(ManualResult::Skipped { reason: self.lines.next("  Why: ").await? }),
                 _ => say("  Only the whole word counts."),
             }
@@ -208,7 +221,12 @@ impl Asking<'_> {
     async fn doubt(&mut self) -> Option<Doubt> {
         self.lines.forget();
         loop {
-            match self.lines.next("  Type `happened`, `again` (do it again), or leave it open with Ctrl-C: ").await?.as_str() {
+            match self
+                .lines
+                .next("  Type `happened`, `again` (do it again), or leave it open with Ctrl-C: ")
+                .await?
+                .as_str()
+            {
                 "happened" => return Some(Doubt::Happened { outputs: Value::Object(serde_json::Map::new()) }),
                 "again" => return Some(Doubt::Again),
                 _ => say("  Only the whole word counts."),

@@ -18,10 +18,10 @@ mod vercel;
 mod world;
 
 pub use observed::{Happening, LeftStanding, Observed, Refused, Why, Window, WriteKind};
+pub use people::ScriptedPeople;
 pub use scenario::{
     AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
     PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
 };
-pub use people::ScriptedPeople;
 pub use score::{Gates, Score};
 pub use world::World;

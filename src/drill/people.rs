@@ -47,11 +47,8 @@ impl People for ScriptedPeople {
                 })),
                 Question::Manual { .. } => {
                     let reason = answers.get("reason").and_then(|reason| reason.as_str()).unwrap_or("no").to_owned();
-                    let result = if yes {
-                        ManualResult::Done { evidence: answers }
-                    } else {
-                        ManualResult::Failed { reason }
-                    };
+                    let result =
+                        if yes { ManualResult::Done { evidence: answers } } else { ManualResult::Failed { reason } };
                     Some(Reply::Manual { by: decision.by, result })
                 }
                 Question::Doubt { .. } => None,

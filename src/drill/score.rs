@@ -67,7 +67,9 @@ impl Score {
         let decided = events.iter().find(|recorded| matches!(recorded.event, Event::Decided { .. }));
         let ended = events.iter().rev().find(|recorded| matches!(recorded.event, Event::FinallyBegan { .. }));
         let outcome = match ending {
-            Ending::Finished(outcome) => serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned)),
+            Ending::Finished(outcome) => {
+                serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned))
+            }
             Ending::Waiting(_) => Some("waiting".to_owned()),
             Ending::InDoubt(_) => Some("in_doubt".to_owned()),
         }
@@ -79,7 +81,9 @@ impl Score {
             .wrong_requests()
             // A page is asked for both families' addresses in turn: a 404 from it is an answer like any other.
             .filter(|refused| refused.on != StandIn::StatusPage)
-            .map(|refused| format!("{} {} was refused by the {} stand-in", refused.method, refused.path, refused.on.name()))
+            .map(|refused| {
+                format!("{} {} was refused by the {} stand-in", refused.method, refused.path, refused.on.name())
+            })
             .collect();
 
         let mut missed = scenario.expect.missed_by(seen);
@@ -99,7 +103,9 @@ impl Score {
             outcome,
             time_to_detect: since(decided.map(|recorded| recorded.at)),
             time_to_mitigate: since(bypass.map(|window| window.from)),
-            time_to_restore: bypass.and_then(|window| window.until).and_then(|_| since(ended.map(|recorded| recorded.at))),
+            time_to_restore: bypass
+                .and_then(|window| window.until)
+                .and_then(|_| since(ended.map(|recorded| recorded.at))),
             bypass_for: bypass.map(|window| length(clock::until(window.from, window.until.unwrap_or(seen.now)))),
             gates: gates(&events),
             writes: serde_json::to_value(&seen.writes).unwrap_or_default(),
@@ -123,7 +129,9 @@ impl Score {
                 "  gates             {} opened, {} approved, {} refused",
                 self.gates.opened, self.gates.approved, self.gates.refused
             ),
-            format!("  left standing     {}", if self.left_standing.is_empty() { "nothing" } else { "" }).trim_end().to_owned(),
+            format!("  left standing     {}", if self.left_standing.is_empty() { "nothing" } else { "" })
+                .trim_end()
+                .to_owned(),
         ];
         lines.extend(self.left_standing.iter().map(|left| format!("    - {left}")));
         lines.push(format!("  runbook digest    {}", self.runbook_digest.short()));

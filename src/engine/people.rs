@@ -190,7 +190,7 @@ pub(super) fn check_answers(
     for (name, field) in asked {
         let refuse = |reason: String| Refusal::Answer { name: name.clone(), reason };
         match answers.get(name) {
-            Some(value) if *value != Value::from("") => {
+            Some(value) if value.as_str() != Some("") => {
                 field.read(value).map_err(refuse)?;
             }
             _ if field.required => return Err(refuse("an answer is required".to_owned())),

@@ -22,8 +22,7 @@ const ERROR_FACTS: [&str; 6] = ["kind", "message", "status", "code", "trace", "r
 
 /// Checks a runbook against the actions there are. Errors and warnings, in the order of the file.
 pub fn check(loaded: &Loaded, registry: &Registry) -> Vec<Diagnostic> {
-    let mut checker =
-        Checker { loaded, registry, problems: loaded.problems.clone(), used_secrets: BTreeSet::new() };
+    let mut checker = Checker { loaded, registry, problems: loaded.problems.clone(), used_secrets: BTreeSet::new() };
     checker.needs();
     checker.cycles();
     let runbook = &loaded.runbook;
@@ -86,7 +85,8 @@ impl Checker<'_> {
             for (id, step) in steps {
                 for needed in step.needs.keys() {
                     // A step that could not be read is there all the same.
-                    let is_there = steps.contains_key(needed) || self.loaded.names(section).any(|n| n == needed.as_str());
+                    let is_there =
+                        steps.contains_key(needed) || self.loaded.names(section).any(|n| n == needed.as_str());
                     if is_there && needed != id {
                         continue;
                     }

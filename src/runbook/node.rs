@@ -176,8 +176,8 @@ fn span_of(location: &serde_yaml::Location) -> Span {
     let span = location.span();
     let (offset, length) = (span.byte_offset(), span.byte_len());
     let index = |number: Option<u64>| number.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    let start = index(offset.map(Into::into));
-    Span::new(start, start + index(length.map(Into::into)))
+    let start = index(offset);
+    Span::new(start, start + index(length))
 }
 
 impl Node {

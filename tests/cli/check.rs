@@ -36,7 +36,10 @@ fn findings_are_data_when_asked_for() {
     let said = place.write("wrong.yaml", WRONG).run(&["check", "--format", "json", "wrong.yaml"]);
     let findings: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
     let first = &findings[0];
-    assert_eq!((first["code"].as_str(), first["line"].as_u64(), first["column"].as_u64()), (Some("unknown-key"), Some(2), Some(1)));
+    assert_eq!(
+        (first["code"].as_str(), first["line"].as_u64(), first["column"].as_u64()),
+        (Some("unknown-key"), Some(2), Some(1))
+    );
     assert_eq!((said.code, said.stderr.as_str()), (Some(3), ""));
 }
 
@@ -103,13 +106,20 @@ fn a_cycle_is_told_all_the_way_round() {
         "runbook: a\nsteps:\n  a: { needs: [c], argv: [echo] }\n  b: { needs: [a], argv: [echo] }\n  c: { needs: [b], argv: [echo] }\n",
     );
     let said = place.run(&["check", "a.yaml"]);
-    assert!(said.stderr.contains("these steps wait for each other: `a` needs `c` needs `b` needs `a`"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("these steps wait for each other: `a` needs `c` needs `b` needs `a`"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
 fn a_step_that_may_not_have_ended_cannot_be_read() {
     let place = Place::new();
-    place.write("a.yaml", "runbook: a\nsteps:\n  a: { argv: [echo] }\n  b: { argv: [echo, '{{ a.outputs.stdout }}'] }\n");
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  a: { argv: [echo] }\n  b: { argv: [echo, '{{ a.outputs.stdout }}'] }\n",
+    );
     let said = place.run(&["check", "a.yaml"]);
     assert!(said.stderr.contains("step `b` does not wait for `a`"), "{}", said.stderr);
     assert!(said.stderr.contains("add `a` to its `needs`"), "{}", said.stderr);
@@ -123,7 +133,11 @@ fn a_file_that_is_no_text_or_not_there_is_refused() {
     assert!(said.stderr.contains("not valid UTF-8"), "{}", said.stderr);
     let said = place.run(&["check", "nowhere"]);
     assert_eq!(said.code, Some(3));
-    assert!(said.stderr.contains("there is no runbook `nowhere`; looked for nowhere, ./nowhere.yaml"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("there is no runbook `nowhere`; looked for nowhere, ./nowhere.yaml"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -137,7 +151,8 @@ fn what_ships_passes_and_plans_without_reading_or_writing_anything() {
         .map(|name| format!("runbooks/{name}"))
         .collect();
     assert!(files.len() >= 2);
-    let inputs = ["-i", "project=shop", "-i", "app_url=https://shop.example.com", "-i", "frontend_host=clerk.example.com"];
+    let inputs =
+        ["-i", "project=shop", "-i", "app_url=https://shop.example.com", "-i", "frontend_host=clerk.example.com"];
     for file in &files {
         assert_eq!(place.run(&["check", file]).code, Some(0), "{file}");
         let takes_project = place.read(file).contains("project:");
@@ -203,10 +218,27 @@ fn inputs_that_do_not_fit_are_all_told_and_nothing_is_started() {
 fn missing_secrets_are_all_told_and_nothing_is_started() {
     let place = Place::new();
     shipped(&place);
-    let said = place.run(&["run", "clerk-outage", "-i", "project=x", "-i", "app_url=https://a.example", "-i", "frontend_host=c.example"]);
+    let said = place.run(&[
+        "run",
+        "clerk-outage",
+        "-i",
+        "project=x",
+        "-i",
+        "app_url=https://a.example",
+        "-i",
+        "frontend_host=c.example",
+    ]);
     assert_eq!(said.code, Some(3));
-    assert!(said.stderr.contains("secret `clerk` is not set: the environment has no `CLERK_SECRET_KEY`"), "{}", said.stderr);
-    assert!(said.stderr.contains("secret `vercel` is not set: the environment has no `VERCEL_TOKEN`"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("secret `clerk` is not set: the environment has no `CLERK_SECRET_KEY`"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr.contains("secret `vercel` is not set: the environment has no `VERCEL_TOKEN`"),
+        "{}",
+        said.stderr
+    );
     assert!(!place.state().exists());
 }
 

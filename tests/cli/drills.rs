@@ -28,7 +28,14 @@ fn an_outage_is_bridged_and_everything_is_put_back() {
     assert!(said.stderr.contains("DRILL"), "{}", said.stderr);
 
     let report = place.run(&["report", "last"]);
-    for words in ["Clerk outage, emergency auth bypass", "clerk-outage", "critical", "approved by lead", "sign-in is down, rehearsal", "drill"] {
+    for words in [
+        "Clerk outage, emergency auth bypass",
+        "clerk-outage",
+        "critical",
+        "approved by lead",
+        "sign-in is down, rehearsal",
+        "drill",
+    ] {
         assert!(report.stdout.to_lowercase().contains(&words.to_lowercase()), "{words}\n{}", report.stdout);
     }
 }
@@ -134,7 +141,8 @@ fn killed_and_resumed(kill_at: usize) -> (Value, BTreeMap<String, usize>) {
     let mut successes = BTreeMap::new();
     for line in place.log() {
         let event = &line["event"];
-        let ended_well = event["type"] == "attempt_finished" && event["result"]["how"] == "succeeded" && event["next"].is_null();
+        let ended_well =
+            event["type"] == "attempt_finished" && event["result"]["how"] == "succeeded" && event["next"].is_null();
         if ended_well {
             *successes.entry(event["step"].as_str().unwrap().to_owned()).or_default() += 1;
         }

@@ -92,14 +92,22 @@ fn a_rejection_can_be_a_way_of_its_own() {
         "g.yaml",
         "runbook: g\nsteps:\n  ask: { approval: { prompt: '?', within: 1ms } }\n  no: { needs: { ask: rejected }, argv: [sh, -c, 'echo no >> world'] }\n  yes: { needs: [ask], argv: [sh, -c, 'echo yes >> world'] }\n",
     );
-    until("the question lapses", || matches!(place.run(&["run", "g"]).code, Some(0)) || place.run(&["resume", "last"]).code == Some(0));
-    assert_eq!(place.read("world").lines().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(), ["no"]);
+    until("the question lapses", || {
+        matches!(place.run(&["run", "g"]).code, Some(0)) || place.run(&["resume", "last"]).code == Some(0)
+    });
+    assert_eq!(
+        place.read("world").lines().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+        ["no"]
+    );
 }
 
 #[test]
 fn two_must_agree_and_one_person_counts_once() {
     let place = Place::new();
-    place.write("g.yaml", "runbook: g\nsteps:\n  act: { approval: { prompt: '?', at_least: 2 }, argv: [sh, -c, 'echo act >> world'] }\n");
+    place.write(
+        "g.yaml",
+        "runbook: g\nsteps:\n  act: { approval: { prompt: '?', at_least: 2 }, argv: [sh, -c, 'echo act >> world'] }\n",
+    );
     assert_eq!(place.run(&["run", "g", "--approve", "act"]).code, Some(4));
     let again = place.run(&["resume", "last", "--approve", "act"]);
     assert_eq!(again.code, Some(4), "{}", again.stderr);
@@ -112,7 +120,10 @@ fn two_must_agree_and_one_person_counts_once() {
 #[test]
 fn whoever_started_it_cannot_open_a_gate_that_wants_somebody_else() {
     let place = Place::new();
-    place.write("g.yaml", "runbook: g\nsteps:\n  act: { approval: { prompt: '?', not_requester: true }, argv: ['true'] }\n");
+    place.write(
+        "g.yaml",
+        "runbook: g\nsteps:\n  act: { approval: { prompt: '?', not_requester: true }, argv: ['true'] }\n",
+    );
     let refused = place.run(&["run", "g", "--approve", "act"]);
     assert_eq!(refused.code, Some(4));
     assert!(refused.stderr.contains("started this run, and this gate wants somebody else"), "{}", refused.stderr);

@@ -6,7 +6,9 @@ use crate::support::{Place, said, shipped};
 fn nothing_is_coloured_without_a_terminal() {
     let place = Place::new();
     shipped(&place);
-    place.write("bad.yaml", "runbook: a\nsteps:\n  s: {}\n").write("a.yaml", "runbook: a\nsteps:\n  s: { argv: ['true'] }\n");
+    place
+        .write("bad.yaml", "runbook: a\nsteps:\n  s: {}\n")
+        .write("a.yaml", "runbook: a\nsteps:\n  s: { argv: ['true'] }\n");
     for arguments in [&["check", "bad.yaml"][..], &["run", "a"], &["runs"], &["show", "last"], &["plan", "a"]] {
         let said = place.run(arguments);
         assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{arguments:?}");
@@ -18,7 +20,10 @@ fn nothing_is_coloured_without_a_terminal() {
 #[test]
 fn a_run_prints_plain_timestamped_lines_on_stderr_and_nothing_on_stdout() {
     let place = Place::new();
-    place.write("a.yaml", "runbook: a\nsteps:\n  s: { argv: ['true'] }\n  t: { needs: [s], if: '1 == 2', argv: ['true'] }\n");
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  s: { argv: ['true'] }\n  t: { needs: [s], if: '1 == 2', argv: ['true'] }\n",
+    );
     let said = place.run(&["run", "a"]);
     assert_eq!((said.code, said.stdout.as_str()), (Some(0), ""));
     let line = said.stderr.lines().find(|line| line.contains(" s ")).unwrap_or_else(|| panic!("{}", said.stderr));
@@ -35,14 +40,17 @@ fn show_tells_a_run_as_text_and_as_data() {
     assert_eq!(place.run(&["run", "a"]).code, Some(1));
     let text = place.run(&["show", "last"]).stdout;
     assert!(text.contains("failed") && text.contains("code 3"), "{text}");
-    let data: serde_json::Value = serde_json::from_str(&place.run(&["show", "last", "--format", "json"]).stdout).unwrap();
+    let data: serde_json::Value =
+        serde_json::from_str(&place.run(&["show", "last", "--format", "json"]).stdout).unwrap();
     assert_eq!(data["outcome"], "failed");
 }
 
 #[test]
 fn usage_errors_end_with_2_and_help_with_0() {
     let place = Place::new();
-    for arguments in [&["frobnicate"][..], &["run"], &["run", "x", "--no-such-flag"], &["show", "nope"], &["resume", "nope"]] {
+    for arguments in
+        [&["frobnicate"][..], &["run"], &["run", "x", "--no-such-flag"], &["show", "nope"], &["resume", "nope"]]
+    {
         assert_eq!(place.run(arguments).code, Some(2), "{arguments:?}");
     }
     for arguments in [&["--help"][..], &["--version"], &["run", "--help"]] {

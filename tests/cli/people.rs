@@ -83,7 +83,10 @@ fn a_gate_shows_the_exact_effect_and_takes_only_the_whole_word() {
 #[test]
 fn a_no_at_the_terminal_rejects() {
     let place = Place::new();
-    place.write("g.yaml", "runbook: g\nsteps:\n  act: { approval: { prompt: '?' }, argv: [sh, -c, 'echo act >> world'] }\n");
+    place.write(
+        "g.yaml",
+        "runbook: g\nsteps:\n  act: { approval: { prompt: '?' }, argv: [sh, -c, 'echo act >> world'] }\n",
+    );
     let mut screen = Screen::of(&place, &["run", "g", "--yes"]);
     screen.waits_for("Type `yes` or `no`");
     screen.types("no");

@@ -9,7 +9,10 @@ use crate::support::{Place, ended, signal, until};
 
 /// A step that adds its name to the file `world`.
 fn adds(name: &str, more: &str) -> String {
-    format!("  {name}: {{ {more}{}argv: [sh, -c, \"echo {name} >> world\"] }}\n", if more.is_empty() { "" } else { ", " })
+    format!(
+        "  {name}: {{ {more}{}argv: [sh, -c, \"echo {name} >> world\"] }}\n",
+        if more.is_empty() { "" } else { ", " }
+    )
 }
 
 #[test]
@@ -115,7 +118,12 @@ fn continue_goes_on_with_what_does_not_need_the_failure() {
     let place = Place::new();
     place.write(
         "a.yaml",
-        &format!("runbook: a\nsteps:\n  bad: {{ run: exit 1 }}\n{}{}{}on_failure: continue\n", adds("handles", "needs: { bad: failed }"), adds("never", "needs: [bad]"), adds("beside", "")),
+        &format!(
+            "runbook: a\nsteps:\n  bad: {{ run: exit 1 }}\n{}{}{}on_failure: continue\n",
+            adds("handles", "needs: { bad: failed }"),
+            adds("never", "needs: [bad]"),
+            adds("beside", "")
+        ),
     );
     let said = place.run(&["run", "a"]);
     assert_eq!(said.code, Some(1));
@@ -160,7 +168,11 @@ fn a_signal_stops_in_order_and_the_run_can_be_resumed() {
     place.write("go", "");
     let said = place.run(&["resume", "last"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert_eq!(place.read("world"), "one\nup\nlast\nup\ntwo\nlast\n", "only what had not finished, and the final steps");
+    assert_eq!(
+        place.read("world"),
+        "one\nup\nlast\nup\ntwo\nlast\n",
+        "only what had not finished, and the final steps"
+    );
 }
 
 #[test]
@@ -202,7 +214,10 @@ fn a_run_belongs_to_one_process() {
 #[test]
 fn a_second_signal_kills_at_once() {
     let place = Place::new();
-    place.write("a.yaml", "runbook: a\nsteps:\n  s: { run: 'trap \"\" TERM; echo $$ > world; while :; do sleep 1000; done' }\n");
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  s: { run: 'trap \"\" TERM; echo $$ > world; while :; do sleep 1000; done' }\n",
+    );
     let child = place.start(&["run", "a"]);
     until("it runs", || !place.read("world").is_empty());
     signal(&child, "INT");
@@ -230,7 +245,11 @@ fn a_torn_last_line_is_mended_and_a_damaged_middle_is_refused_with_its_place() {
     fs::write(&path, text.replacen("\"runbook\":\"a\"", "\"runbook\":\"b\"", 1)).unwrap();
     let said = place.run(&["resume", "last"]);
     assert_eq!(said.code, Some(70), "{}", said.stderr);
-    assert!(said.stderr.contains("log.jsonl:1: the log is damaged here (byte 0): its content does not match its hash"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("log.jsonl:1: the log is damaged here (byte 0): its content does not match its hash"),
+        "{}",
+        said.stderr
+    );
     assert!(place.run(&["runs"]).stdout.contains("unreadable"));
 }
 
@@ -249,7 +268,10 @@ fn a_plan_that_was_edited_is_refused() {
 #[test]
 fn the_run_goes_on_from_its_stored_plan_not_from_the_edited_file() {
     let place = Place::new();
-    place.write("a.yaml", "runbook: a\nsteps:\n  s: { approval: { prompt: '?' }, argv: [sh, -c, 'echo old > world'] }\n");
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  s: { approval: { prompt: '?' }, argv: [sh, -c, 'echo old > world'] }\n",
+    );
     assert_eq!(place.run(&["run", "a"]).code, Some(4));
     place.write("a.yaml", "runbook: a\nsteps:\n  s: { argv: [sh, -c, 'echo new > world'] }\n");
     assert_eq!(place.run(&["resume", "last", "--approve", "s"]).code, Some(0));
@@ -264,7 +286,11 @@ fn a_state_folder_that_cannot_be_written_stops_before_acting() {
     place.write("file", "");
     let said = crate::support::said(place.command(&["run", "a"]).env("RUNBOOK_STATE", place.path("file")));
     assert_eq!(said.code, Some(10), "{}", said.stderr);
-    assert!(said.stderr.contains("set RUNBOOK_STATE to a folder that can be written; nothing was started"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("set RUNBOOK_STATE to a folder that can be written; nothing was started"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(place.read("world"), "");
 }
 
@@ -283,7 +309,11 @@ fn a_full_disk_stops_before_acting() {
     );
     let binary = env!("CARGO_BIN_EXE_runbook");
     let mut padded = std::process::Command::new("sh");
-    padded.args(["-c", &script, binary]).current_dir(place.folder()).env("RUNBOOK_STATE", place.state()).env("USER", "tester");
+    padded
+        .args(["-c", &script, binary])
+        .current_dir(place.folder())
+        .env("RUNBOOK_STATE", place.state())
+        .env("USER", "tester");
     let said = crate::support::said(&mut padded);
     assert_eq!(said.code, Some(70), "{}", said.stderr);
     assert!(said.stderr.contains("the run log cannot be written, so nothing more was started"), "{}", said.stderr);
@@ -317,7 +347,8 @@ steps:
     assert_eq!(stdout, "same\ntoken ***\nnot inherited\nfrom file\n");
     let everything = written(&place.state()) + &said.stdout + &said.stderr;
     // The runbook itself says `hunter2-hunter2` in EXPECTED, and the plan stores the runbook; the log must not.
-    let without_plan = everything.replace(&fs::read_to_string(place.log_path().unwrap().with_file_name("plan.json")).unwrap(), "");
+    let without_plan =
+        everything.replace(&fs::read_to_string(place.log_path().unwrap().with_file_name("plan.json")).unwrap(), "");
     for form in ["hunter2-hunter2", "aHVudGVyMi1odW50ZXIy", "filesecret"] {
         assert!(!without_plan.contains(form), "{form} was written");
     }
@@ -341,15 +372,16 @@ fn endpoints_can_be_set_by_flag_environment_and_profile() {
     let place = Place::new();
     place.write("a.yaml", "runbook: a\nsecrets: { clerk: { env: KEY } }\nsteps:\n  ping: { uses: clerk.ping }\n");
     // Nobody listens on port 1: the address in the error says where it went.
-    let cases: [(&[&str], &[(&str, &str)]); 3] = [
-        (&["--endpoint", "clerk=http://127.0.0.1:1"], &[]),
-        (&[], &[("RUNBOOK_ENDPOINT_CLERK", "http://127.0.0.1:1")]),
-        (&["--profile", "p.yaml"], &[]),
+    let variable = ("RUNBOOK_ENDPOINT_CLERK", "http://127.0.0.1:1");
+    let cases = [
+        (vec!["--endpoint", "clerk=http://127.0.0.1:1"], None),
+        (vec![], Some(variable)),
+        (vec!["--profile", "p.yaml"], None),
     ];
     place.write("p.yaml", "endpoints: { clerk: 'http://127.0.0.1:1' }\n");
-    for (flags, variables) in cases {
-        let mut command = place.command(&[&["run", "a"], flags].concat());
-        command.env("KEY", "sk_test_0123456789").envs(variables.iter().copied());
+    for (flags, variable) in cases {
+        let mut command = place.command(&[&["run", "a"], flags.as_slice()].concat());
+        command.env("KEY", "sk_test_0123456789").envs(variable);
         let said = crate::support::said(&mut command);
         assert_eq!(said.code, Some(1), "{flags:?}: {}", said.stderr);
         assert!(said.stderr.contains("Connection refused"), "{flags:?}: {}", said.stderr);
@@ -396,7 +428,9 @@ fn steps_beside_each_other_run_at_once_up_to_the_limit() {
     let place = Place::new();
     // Each waits for the other's file: only together can they end.
     let meets = |own: &str, other: &str| {
-        format!("  {own}: {{ run: 'touch {own}; n=0; until [ -e {other} ]; do n=$((n+1)); [ $n -lt 3000 ] || exit 1; sleep 0.01; done' }}\n")
+        format!(
+            "  {own}: {{ run: 'touch {own}; n=0; until [ -e {other} ]; do n=$((n+1)); [ $n -lt 3000 ] || exit 1; sleep 0.01; done' }}\n"
+        )
     };
     place.write("a.yaml", &format!("runbook: a\nsteps:\n{}{}", meets("a", "b"), meets("b", "a")));
     assert_eq!(place.run(&["run", "a", "--concurrency", "2"]).code, Some(0));

@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A folder and a state folder of a test's own, gone when the test is over.
-pub struct Place {
+pub(crate) struct Place {
     root: PathBuf,
 }
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("place-{}-{number}", std::process::id()));
@@ -30,31 +30,31 @@ impl Place {
     }
 
     /// The folder commands run in.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.root.join("work")
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> &Self {
+    pub(crate) fn write(&self, name: &str, text: &str) -> &Self {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
         self
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// A command of the binary in this place: no terminal, no colours, none of the caller's own settings.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runbook"));
         command
             .args(arguments)
@@ -70,22 +70,22 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         said(&mut self.command(arguments))
     }
 
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().unwrap()
     }
 
     /// The run log of the newest run, one JSON value a line.
-    pub fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let Some(path) = self.log_path() else { return Vec::new() };
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    pub fn log_path(&self) -> Option<PathBuf> {
+    pub(crate) fn log_path(&self) -> Option<PathBuf> {
         let mut runs: Vec<PathBuf> =
             std::fs::read_dir(self.state().join("runs")).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
         runs.sort();
@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The events of the newest run as `type step`.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         self.log()
             .iter()
             .map(|line| {
@@ -114,7 +114,7 @@ impl Drop for Place {
     }
 }
 
-pub fn said(command: &mut Command) -> Said {
+pub(crate) fn said(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     Said {
         code: output.status.code(),
@@ -124,7 +124,7 @@ pub fn said(command: &mut Command) -> Said {
 }
 
 /// Waits for something to become true, looking again and again; panics when it does not.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(60), "it never happened: {what}");
@@ -134,7 +134,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits for a child to end by itself; kills it and panics when it does not.
-pub fn ended(mut child: Child) -> Said {
+pub(crate) fn ended(mut child: Child) -> Said {
     let began = Instant::now();
     loop {
         if child.try_wait().unwrap().is_some() {
@@ -154,18 +154,18 @@ pub fn ended(mut child: Child) -> Said {
 }
 
 /// Sends a signal to a process.
-pub fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
 /// A file of this repository.
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// A copy of the runbooks that ship with the program.
-pub fn shipped(place: &Place) {
+pub(crate) fn shipped(place: &Place) {
     copy(&repository("runbooks"), &place.path("runbooks"));
 }
 
