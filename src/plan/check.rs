@@ -1,6 +1,7 @@
 //! Finds every mistake that can be found before anything runs.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use schemars::SchemaGenerator;
@@ -22,7 +23,14 @@ const ERROR_FACTS: [&str; 6] = ["kind", "message", "status", "code", "trace", "r
 
 /// Checks a runbook against the actions there are. Errors and warnings, in the order of the file.
 pub fn check(loaded: &Loaded, registry: &Registry) -> Vec<Diagnostic> {
-    let mut checker = Checker { loaded, registry, problems: loaded.problems.clone(), used_secrets: BTreeSet::new() };
+    let mut checker = Checker {
+        loaded,
+        registry,
+        problems: loaded.problems.clone(),
+        used_secrets: BTreeSet::new(),
+        params: BTreeMap::new(),
+        outputs: BTreeMap::new(),
+    };
     checker.needs();
     checker.cycles();
     let runbook = &loaded.runbook;
@@ -42,6 +50,10 @@ struct Checker<'l> {
     registry: &'l Registry,
     problems: Vec<Diagnostic>,
     used_secrets: BTreeSet<String>,
+    /// Parameter schemas by action. Making one takes longer than all else that is checked of a step.
+    params: BTreeMap<&'static str, Arc<Value>>,
+    /// Names of outputs by action, for the same reason; `None` when they cannot be known beforehand.
+    outputs: BTreeMap<&'static str, Option<BTreeSet<String>>>,
 }
 
 /// Where a text stands, which decides what it may name.
@@ -269,7 +281,8 @@ impl Checker<'_> {
     }
 
     fn params(&mut self, path: &[String], uses: &str, with: &Templated, action: &dyn AnyAction) {
-        let schema = resolved_params(action);
+        let schema =
+            Arc::clone(self.params.entry(action.contract().name).or_insert_with(|| Arc::new(resolved_params(action))));
         let known: Vec<String> = schema
             .get("properties")
             .and_then(Value::as_object)
@@ -391,7 +404,8 @@ impl Checker<'_> {
         name: &str,
         rest: &[String],
     ) -> Result<(), (String, Option<String>)> {
-        let runbook = &self.loaded.runbook;
+        let loaded = self.loaded;
+        let runbook = &loaded.runbook;
         let Ok(id) = StepId::new(name) else {
             return Err((format!("there is no step `{name}`"), None));
         };
@@ -413,10 +427,7 @@ impl Checker<'_> {
         }
         match rest.first().map(String::as_str) {
             None => Ok(()),
-            Some("outputs") => {
-                let step = step.clone();
-                self.output(&id, &step, &rest[1..])
-            }
+            Some("outputs") => self.output(&id, step, &rest[1..]),
             Some("error") => self.named(rest.get(1).map(String::as_str), "fact about a failure", ERROR_FACTS),
             Some("approval") => {
                 let asked = step.approval.iter().flat_map(|approval| approval.ask.keys().map(String::as_str));
@@ -446,7 +457,7 @@ impl Checker<'_> {
     }
 
     /// The step gives an output of this name.
-    fn output(&self, id: &StepId, step: &Step, rest: &[String]) -> Result<(), (String, Option<String>)> {
+    fn output(&mut self, id: &StepId, step: &Step, rest: &[String]) -> Result<(), (String, Option<String>)> {
         let Some(name) = rest.first() else { return Ok(()) };
         let Some(known) = self.outputs(step) else { return Ok(()) };
         if known.contains(name) {
@@ -461,11 +472,12 @@ impl Checker<'_> {
     }
 
     /// The names of a step's outputs; `None` when they cannot be known beforehand.
-    fn outputs(&self, step: &Step) -> Option<BTreeSet<String>> {
+    fn outputs(&mut self, step: &Step) -> Option<BTreeSet<String>> {
         match &step.does {
             Does::Action { uses, with } => {
                 let action = self.registry.get(uses)?;
-                let mut known = output_names(action.as_ref())?;
+                let names = self.outputs.entry(action.contract().name).or_insert_with(|| output_names(action.as_ref()));
+                let mut known = names.clone()?;
                 if uses == "shell"
                     && let Templated::Map(map) = with
                     && let Some(Templated::Literal(Value::Object(declared))) = map.get("outputs")
