@@ -739,7 +739,12 @@ impl RunState {
                 self.timers.insert((at, Timer::Again { step: self.plan.id(place).clone() }));
             }
             Next::End if succeeded => self.end(place, StepResult::Succeeded, at),
-            Next::End if record.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled) => {
+            // Only whoever was told to stop was stopped with the run; final steps never are.
+            Next::End
+                if self.cancelled.is_some()
+                    && self.finally.is_none()
+                    && record.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled) =>
+            {
                 record.state = StepState::Interrupted;
             }
             Next::End => self.end(place, StepResult::Failed, at),

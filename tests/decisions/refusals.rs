@@ -1,0 +1,1 @@
+//! Events that do not fit are refused with a sentence and change nothing.

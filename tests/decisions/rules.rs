@@ -1,0 +1,1 @@
+//! The rules of the language on small runbooks.
