@@ -135,18 +135,20 @@ fn check(text: &str, allowed: &'static str, fits: impl Fn(usize, char) -> bool) 
     }
 }
 
-/// A run's id: its start to the second and four random letters, so that ids sort by time.
+/// A run's id: the second it started, two letters for the millisecond and three at random, so that ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
 
 impl RunId {
-    /// A fresh id. `entropy` decides the last four letters.
+    /// A fresh id. `entropy` decides the last three letters.
     pub fn new(start: Timestamp, entropy: u64) -> Self {
-        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-        let suffix: String = (0..4)
-            .map(|place| char::from(LETTERS[usize::try_from((entropy >> (place * 5)) & 31).unwrap_or(0)]))
-            .collect();
+        // Ascending, so that ids sort as the numbers do; without `l` and `o`, which look like digits.
+        const LETTERS: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+        let letter = |number: u64| char::from(LETTERS[usize::try_from(number & 31).unwrap_or(0)]);
+        let millisecond = u64::from(start.subsec_nanosecond().unsigned_abs() / 1_000_000);
+        let suffix: String =
+            [millisecond >> 5, millisecond, entropy, entropy >> 5, entropy >> 10].map(letter).iter().collect();
         Self(format!("{}-{suffix}", start.strftime("%Y%m%d-%H%M%S")))
     }
 
@@ -208,10 +210,13 @@ mod tests {
 
     #[test]
     fn run_ids_sort_by_the_time_they_started() {
-        let earlier = RunId::new("2026-11-23T03:00:00Z".parse().unwrap(), u64::MAX);
-        let later = RunId::new("2026-11-23T03:00:01Z".parse().unwrap(), 0);
-        assert!(earlier < later);
-        assert_eq!(later.as_str(), "20261123-030001-aaaa");
+        let id = |at: &str, entropy| RunId::new(at.parse().unwrap(), entropy);
+        let times =
+            ["2026-11-23T03:00:00Z", "2026-11-23T03:00:00.009Z", "2026-11-23T03:00:00.999Z", "2026-11-23T03:00:01Z"];
+        for pair in times.windows(2) {
+            assert!(id(pair[0], u64::MAX) < id(pair[1], 0), "{pair:?}");
+        }
+        assert_eq!(id(times[3], 0).as_str(), "20261123-030001-22222");
     }
 
     #[test]

@@ -68,5 +68,5 @@ fn shells_complete_commands_and_runs() {
     command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n");
     let offered = said(&mut command).stdout;
     assert!(offered.lines().any(|line| line == "last"), "{offered}");
-    assert!(offered.lines().any(|line| line.len() == "20261123-000000-abcd".len()), "{offered}");
+    assert!(offered.lines().any(|line| line.len() == "20261123-000000-abcde".len()), "{offered}");
 }
