@@ -117,7 +117,8 @@ fn rehearse(
     surroundings.check_secrets(&run.plan)?;
     let console = console(&run, quiet, speed);
     let people: Arc<dyn People> = if settings.ask {
-        Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), world.clock())?)
+        let stand_for = scenario.decisions.iter().map(|(step, decision)| (step.clone(), decision.by.clone())).collect();
+        Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), world.clock())?.standing_for(stand_for))
     } else {
         Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.clock()))
     };

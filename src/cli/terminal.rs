@@ -22,6 +22,8 @@ use super::{env, plan};
 /// Whoever sits here, and what they said on the command line.
 pub(super) struct Terminal {
     user: String,
+    /// In a rehearsal you answer as whoever the scenario has answer a step.
+    stand_for: BTreeMap<String, String>,
     flags: Mutex<Flags>,
     /// `None` when nobody sits here.
     lines: Option<Arc<tokio::sync::Mutex<Lines>>>,
@@ -47,7 +49,14 @@ impl Terminal {
             again: answers.again.iter().cloned().collect(),
         };
         let lines = env::is_attended().then(|| Arc::new(tokio::sync::Mutex::new(Lines::start())));
-        Ok(Self { user: env::user(), flags: Mutex::new(flags), lines, console, clock })
+        Ok(Self { user: env::user(), stand_for: BTreeMap::new(), flags: Mutex::new(flags), lines, console, clock })
+    }
+
+    /// Whoever sits here answers these steps in the name of others.
+    #[must_use]
+    pub(super) fn standing_for(mut self, stand_for: BTreeMap<String, String>) -> Self {
+        self.stand_for = stand_for;
+        self
     }
 
     /// What the flags say to a question. Each says it once: a refused answer is not given again.
@@ -83,7 +92,8 @@ impl Terminal {
 impl People for Terminal {
     fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>> {
         let flagged = self.by_flag(&question);
-        let (lines, console, user) = (self.lines.clone(), Arc::clone(&self.console), self.user.clone());
+        let (lines, console) = (self.lines.clone(), Arc::clone(&self.console));
+        let user = self.stand_for.get(question.step().as_str()).unwrap_or(&self.user).clone();
         let clock = Arc::clone(&self.clock);
         Box::pin(async move {
             if flagged.is_some() {
@@ -95,7 +105,11 @@ impl People for Terminal {
             let _held = Held::new(&console);
             let mut asking = Asking { lines: &mut lines, user };
             match question {
-                Question::Gate { step, approval, prompt, does, digest, expires } => {
+                Question::Gate { step, approval, members, prompt, does, digest, expires } => {
+                    if !members.is_empty() && !members.contains(&asking.user) {
+                        say(&format!("\n? {step} wants a yes from {}; you are {}", members.join(", "), asking.user));
+                        return None;
+                    }
                     say(&format!("\n? {step} wants a yes before it acts"));
                     say(&format!("  {prompt}"));
                     say("  It would do exactly this:");

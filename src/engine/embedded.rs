@@ -451,6 +451,7 @@ impl Embedded {
                 Question::Gate {
                     step: id.clone(),
                     approval: approval.clone(),
+                    members: self.parts.approvers.members(approval),
                     prompt: gate.prompt.clone(),
                     does: self.describe(&step, &params),
                     digest: gate.digest.clone(),

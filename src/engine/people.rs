@@ -20,6 +20,8 @@ pub enum Question {
         step: StepId,
         /// The rules of its gate.
         approval: Approval,
+        /// Everybody who may answer, groups taken apart; nobody named means whoever is there.
+        members: Vec<String>,
         /// The question.
         prompt: String,
         /// Exactly what it would do.
@@ -157,18 +159,27 @@ impl Approvers {
             .collect()
     }
 
+    /// Everybody whom a gate names, groups taken apart.
+    pub fn members(&self, approval: &Approval) -> Vec<String> {
+        let mut members: Vec<String> = Vec::new();
+        for who in &approval.by {
+            match who.strip_prefix("group:") {
+                Some(group) => {
+                    let people = self.groups.get(group).into_iter().flatten();
+                    members.extend(people.map(|member| format!("user:{}", member.trim_start_matches("user:"))));
+                }
+                None => members.push(who.clone()),
+            }
+        }
+        members.sort();
+        members.dedup();
+        members
+    }
+
     /// May this decision count at this gate?
     pub fn admit(&self, approval: &Approval, decision: &Decision, requester: Option<&str>) -> Result<(), Refusal> {
         let by = decision.by.as_str();
-        let user = by.strip_prefix("user:").unwrap_or(by);
-        let named = approval.by.is_empty()
-            || approval.by.iter().any(|who| {
-                who == by
-                    || who
-                        .strip_prefix("group:")
-                        .and_then(|group| self.groups.get(group))
-                        .is_some_and(|members| members.iter().any(|member| member == user))
-            });
+        let named = approval.by.is_empty() || self.members(approval).iter().any(|member| member == by);
         if !named {
             return Err(Refusal::NotNamed { by: by.to_owned(), named: approval.by.clone() });
         }
