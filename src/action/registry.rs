@@ -127,7 +127,8 @@ impl<A: Action> AnyAction for A {
 }
 
 fn typed<A: Action>(params: Value) -> Result<A::Params, ActionError> {
-    serde_json::from_value(params).map_err(|error| ActionError::invalid_params(error.to_string()))
+    serde_json::from_value(params)
+        .map_err(|error| ActionError::invalid_params(format!("the parameters do not fit `{}`: {error}", A::NAME)))
 }
 
 fn to_json(output: &impl Serialize) -> Result<Value, ActionError> {

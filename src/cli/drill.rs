@@ -123,7 +123,7 @@ fn rehearse(
         Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.clock()))
     };
     let (ending, summary, state) = drive(run, first, &surroundings, people, &console, store)?;
-    conclude(&ending, &summary, &folder, &console);
+    conclude((&ending, &summary, &state), &folder, &console);
     if let Some(reason) = world.broken() {
         return Err(CliError::Drill(format!("the world's record cannot be written: {reason}")));
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::action::{Doors, Registry};
 use crate::actions;
-use crate::base::{Clock, Redactor, SecretStore};
+use crate::base::{Clock, Redactor, SecretSource, SecretStore};
 use crate::engine::{Approvers, Embedded, Ending, EngineError, Notice, Parts, People, Stop};
 use crate::http::{Client, Origins};
 use crate::plan::Plan;
@@ -90,7 +90,15 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// The world as it is.
     pub(super) fn real(plan: &Plan, origins: Origins, redactor: Arc<Redactor>) -> Self {
-        let secrets = Arc::new(SecretStore::new(plan.runbook().secrets.clone(), redactor));
+        // Every path in a runbook starts from its own folder.
+        let sources = plan.runbook().secrets.iter().map(|(name, source)| {
+            let source = match source {
+                SecretSource::File(path) => SecretSource::File(plan.folder().join(path)),
+                SecretSource::Env(_) => source.clone(),
+            };
+            (name.clone(), source)
+        });
+        let secrets = Arc::new(SecretStore::new(sources.collect(), redactor));
         let processes = Arc::new(LocalProcesses::new(Arc::clone(&secrets)));
         let to_kill = Arc::clone(&processes);
         Self {
@@ -230,7 +238,11 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
 }
 
 /// Says how a drive ended, what to type next, and which code that is.
-pub(super) fn conclude(ending: &Ending, summary: &Summary, folder: &RunFolder, console: &SharedConsole) -> Exit {
+pub(super) fn conclude(
+    (ending, summary, state): (&Ending, &Summary, &RunState),
+    folder: &RunFolder,
+    console: &SharedConsole,
+) -> Exit {
     console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary);
     let run = &folder.id;
     let words =
@@ -245,7 +257,7 @@ pub(super) fn conclude(ending: &Ending, summary: &Summary, folder: &RunFolder, c
         Ending::Waiting(steps) => {
             anstream::eprintln!("the run waits for a person: {}", words(steps));
             anstream::eprintln!("answer at a terminal:    runbook resume {run}");
-            for step in steps {
+            for step in steps.iter().filter(|step| state.is_at_gate(step)) {
                 anstream::eprintln!("or without one:          runbook resume {run} --approve {step}");
             }
             Exit::Waiting
@@ -267,6 +279,9 @@ pub(super) struct Answers {
     /// Open the gate of a step. Counts only when the gate names you.
     #[arg(long, value_name = "STEP")]
     pub(super) approve: Vec<String>,
+    /// Say no at the gate of a step. Counts only when the gate names you.
+    #[arg(long, value_name = "STEP")]
+    pub(super) reject: Vec<String>,
     /// Answer a question that a gate asks: `open_bypass.reason=…`.
     #[arg(long, value_name = "STEP.NAME=VALUE")]
     pub(super) answer: Vec<String>,
@@ -279,11 +294,17 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Was anything answered?
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.approve, &self.reject, &self.answer, &self.happened, &self.again].iter().all(|given| given.is_empty())
+    }
+
     /// Refuses flags that name no step of the plan.
     pub(super) fn check(&self, plan: &Plan) -> Result<(), CliError> {
         let known: Vec<&str> = (0..plan.len()).map(|place| plan.id(place).as_str()).collect();
         let answered = self.parsed()?;
-        let named = self.approve.iter().chain(&self.happened).chain(&self.again).chain(answered.keys());
+        let named =
+            self.approve.iter().chain(&self.reject).chain(&self.happened).chain(&self.again).chain(answered.keys());
         for step in named {
             if !known.contains(&step.as_str()) {
                 let near = crate::base::diagnostic::nearest(step, known.iter().copied());
@@ -293,7 +314,7 @@ impl Answers {
                 });
             }
         }
-        for step in &self.approve {
+        for step in self.approve.iter().chain(&self.reject) {
             let gated = crate::base::StepId::new(step).ok().and_then(|id| plan.runbook().step(&id).cloned());
             if gated.is_none_or(|step| step.approval.is_none()) {
                 return Err(CliError::usage(format!("step `{step}` has no gate to open")));

@@ -96,7 +96,8 @@ impl Endpoints {
 }
 
 fn read_yaml<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, error))?;
+    let unreadable = |error| CliError::usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     serde_yaml::from_str(&text).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
 }
 

@@ -50,6 +50,10 @@ impl Resume {
             });
         }
         if run.state.drill().is_some() {
+            if !self.answers.is_empty() {
+                let message = "a drill is answered by its scenario, or by you when it was begun with `--ask`";
+                return Err(CliError::usage(message));
+            }
             return drill::resume(run, &store, self.quiet, self.format);
         }
         let surroundings = Surroundings::real(&run.plan, self.endpoints.origins()?, redactor);
@@ -57,7 +61,7 @@ impl Resume {
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let first = Event::RunResumed { by: env::user() };
-        let (ending, summary, _) = drive(run, first, &surroundings, people, &console, &store)?;
-        Ok(conclude(&ending, &summary, &folder, &console))
+        let (ending, summary, state) = drive(run, first, &surroundings, people, &console, &store)?;
+        Ok(conclude((&ending, &summary, &state), &folder, &console))
     }
 }

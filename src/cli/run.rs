@@ -59,8 +59,8 @@ impl Run {
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let folder = run.folder.clone();
-        let (ending, summary, _) = drive(run, first, &surroundings, people, &console, &store)?;
-        Ok(conclude(&ending, &summary, &folder, &console))
+        let (ending, summary, state) = drive(run, first, &surroundings, people, &console, &store)?;
+        Ok(conclude((&ending, &summary, &state), &folder, &console))
     }
 }
 

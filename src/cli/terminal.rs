@@ -34,6 +34,7 @@ pub(super) struct Terminal {
 #[derive(Default)]
 struct Flags {
     approve: BTreeSet<String>,
+    reject: BTreeSet<String>,
     answers: BTreeMap<String, BTreeMap<String, String>>,
     happened: BTreeSet<String>,
     again: BTreeSet<String>,
@@ -44,6 +45,7 @@ impl Terminal {
     pub(super) fn new(answers: &Answers, console: SharedConsole, clock: Arc<dyn Clock>) -> Result<Self, CliError> {
         let flags = Flags {
             approve: answers.approve.iter().cloned().collect(),
+            reject: answers.reject.iter().cloned().collect(),
             answers: answers.parsed()?,
             happened: answers.happened.iter().cloned().collect(),
             again: answers.again.iter().cloned().collect(),
@@ -76,7 +78,7 @@ impl Terminal {
             }),
             Question::Doubt { .. } => {
                 let doubt = if flags.happened.remove(&step) {
-                    Some(Doubt::Happened { outputs: Value::Object(serde_json::Map::new()) })
+                    Some(Doubt::Happened { outputs: Value::Null })
                 } else if flags.again.remove(&step) {
                     Some(Doubt::Again)
                 } else {
@@ -241,7 +243,7 @@ impl Asking<'_> {
                 .await?
                 .as_str()
             {
-                "happened" => return Some(Doubt::Happened { outputs: Value::Object(serde_json::Map::new()) }),
+                "happened" => return Some(Doubt::Happened { outputs: Value::Null }),
                 "again" => return Some(Doubt::Again),
                 _ => say("  Only the whole word counts."),
             }

@@ -33,8 +33,12 @@ impl People for ScriptedPeople {
             let decision = decision?;
             clock.sleep(decision.after.0).await;
             if decision.decision == Verdict::Silence {
-                // Whoever says nothing never comes back; the gate's own time decides.
-                return std::future::pending().await;
+                return match question {
+                    // Whoever says nothing never comes back; the gate's own time decides.
+                    Question::Gate { expires: Some(_), .. } => std::future::pending().await,
+                    // Nothing would ever end this: the run waits, as it would in earnest.
+                    _ => None,
+                };
             }
             let yes = decision.decision == Verdict::Approve;
             let answers: indexmap::IndexMap<_, _> = decision.answers.into_iter().collect();

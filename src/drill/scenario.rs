@@ -16,7 +16,8 @@ use crate::base::diagnostic::nearest;
 use crate::base::{Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
 
 /// How a run may end, in the words of `expect.outcome`.
-const OUTCOMES: [&str; 7] = ["succeeded", "failed", "rolled_back", "stuck", "cancelled", "rejected", "waiting"];
+const OUTCOMES: [&str; 8] =
+    ["succeeded", "failed", "rolled_back", "stuck", "cancelled", "rejected", "waiting", "in_doubt"];
 
 /// A rehearsal's script.
 #[derive(Debug, Clone, Deserialize)]

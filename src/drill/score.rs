@@ -87,10 +87,14 @@ impl Score {
             .collect();
 
         let mut missed = scenario.expect.missed_by(seen);
-        if let Some(expected) = &scenario.expect.outcome
-            && expected.value != outcome
-        {
-            missed.push(format!("the run should have ended `{}`, and ended `{outcome}`", expected.value));
+        match &scenario.expect.outcome {
+            Some(expected) if expected.value != outcome => {
+                missed.push(format!("the run should have ended `{}`, and ended `{outcome}`", expected.value));
+            }
+            None if !matches!(ending, Ending::Finished(_)) => {
+                missed.push(format!("the run did not end: it is {outcome}"))
+            }
+            Some(_) | None => {}
         }
         missed.extend(refused_requests.iter().cloned());
         Self {

@@ -9,15 +9,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Report, Try};
-use super::people::check_answers;
-use super::{Approvers, Notice, People, Question, Reply};
+use super::people::read_answers;
+use super::{Approvers, Notice, People, Question, Refusal, Reply};
 use crate::action::{ActionError, AnyAction, Done, Doors, ErrorKind, Intent, Probed, Registry, Replay, Target, Undone};
 use crate::base::secret::disarm_json;
 use crate::base::{Attempt, StepId, clock};
 use crate::plan::show_secrets;
 use crate::run::{
-    AttemptResult, Cause, Directive, Doubt, Event, IllegalEvent, ManualResult, Outcome, Recorded, Rendering, RunState,
-    StepState, Timer, UndoResult, UndoState, after_attempt, decide,
+    Answer, AttemptResult, Cause, Directive, Doubt, Event, IllegalEvent, ManualResult, Outcome, Recorded, Rendering,
+    RunState, StepState, Timer, UndoResult, UndoState, after_attempt, decide,
 };
 use crate::runbook::{Does, OnTimeout, Step, Undo};
 use crate::runlog::RunLog;
@@ -269,6 +269,9 @@ impl Embedded {
                 does: self.describe(step, &prepared.params),
                 expires: lapses.map(|within| clock::after(now, within.0)),
             });
+        }
+        if step.measure.is_some() && rendering.measure_length().is_none() {
+            return Err(ActionError::new(ErrorKind::Template, "`measure.expires` is no duration here"));
         }
         match &step.does {
             Does::Decide(_) => match rendering.decided()? {
@@ -695,9 +698,20 @@ impl Embedded {
                 self.asked.insert(step, Asked::InVain);
                 return Ok(());
             }
-            (Some(Reply::Gate(decision)), StepState::AtGate(gate)) => {
+            (Some(Reply::Gate(mut decision)), StepState::AtGate(gate)) => {
                 let approval = written.approval.as_ref().expect("a gate has an approval");
-                match self.parts.approvers.admit(approval, &decision, self.parts.state.started_by()) {
+                let admitted = self
+                    .parts
+                    .approvers
+                    .admit(approval, &decision, self.parts.state.started_by())
+                    .and_then(|()| read_answers(&approval.ask, &decision.answers))
+                    .map(|answers| decision.answers = answers)
+                    // Whoever says no need not fill in the form.
+                    .or_else(|refusal| match (&refusal, decision.answer) {
+                        (Refusal::Answer { .. }, Answer::Reject) => Ok(()),
+                        _ => Err(refusal),
+                    });
+                match admitted {
                     Ok(()) if gate.approvals.iter().any(|before| before.by == decision.by) => {
                         format!("`{}` has answered already", decision.by)
                     }
@@ -711,14 +725,14 @@ impl Embedded {
                 }
             }
             (Some(Reply::Manual { by, result }), StepState::Asked) => {
-                let evidence = match (&written.does, &result) {
+                let result = match (&written.does, result) {
                     (Does::Manual(manual), ManualResult::Done { evidence }) => {
-                        check_answers(&manual.evidence, evidence)
+                        read_answers(&manual.evidence, &evidence).map(|evidence| ManualResult::Done { evidence })
                     }
-                    _ => Ok(()),
+                    (_, result) => Ok(result),
                 };
-                match evidence {
-                    Ok(()) => return self.record(Event::ManualAnswered { step, by, result }),
+                match result {
+                    Ok(result) => return self.record(Event::ManualAnswered { step, by, result }),
                     Err(refusal) => refusal.to_string(),
                 }
             }

@@ -186,29 +186,30 @@ impl Approvers {
         if approval.not_requester && requester == Some(by) {
             return Err(Refusal::Requester { by: by.to_owned() });
         }
-        if decision.answer == crate::run::Answer::Approve {
-            check_answers(&approval.ask, &decision.answers)?;
-        }
         Ok(())
     }
 }
 
-/// Do the answers fit what was asked?
-pub(super) fn check_answers(
+/// The answers with their types, defaults filled in. An answer to what was not asked is refused like one that does not fit.
+pub(super) fn read_answers(
     asked: &IndexMap<String, AskField>,
     answers: &IndexMap<String, Value>,
-) -> Result<(), Refusal> {
+) -> Result<IndexMap<String, Value>, Refusal> {
+    let refuse = |name: &String, reason: &str| Refusal::Answer { name: name.clone(), reason: reason.to_owned() };
+    if let Some(unknown) = answers.keys().find(|name| !asked.contains_key(*name)) {
+        return Err(refuse(unknown, "nothing of this name was asked"));
+    }
+    let mut read = IndexMap::new();
     for (name, field) in asked {
-        let refuse = |reason: String| Refusal::Answer { name: name.clone(), reason };
-        match answers.get(name) {
-            Some(value) if value.as_str() != Some("") => {
-                field.read(value).map_err(refuse)?;
+        match answers.get(name).filter(|value| value.as_str() != Some("")).or(field.default.as_ref()) {
+            Some(value) => {
+                read.insert(name.clone(), field.read(value).map_err(|reason| refuse(name, &reason))?);
             }
-            _ if field.required => return Err(refuse("an answer is required".to_owned())),
-            _ => {}
+            None if field.required => return Err(refuse(name, "an answer is required")),
+            None => {}
         }
     }
-    Ok(())
+    Ok(read)
 }
 
 #[cfg(test)]

@@ -271,7 +271,10 @@ impl Client {
         let built = self.inner.client.get_or_init(|| {
             // Installing twice fails harmlessly: the provider is the same.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            reqwest::Client::builder()
+            let builder = reqwest::Client::builder();
+            // Stand-ins are on this machine: no proxy may come between.
+            let builder = if self.inner.origins.is_closed() { builder.no_proxy() } else { builder };
+            builder
                 .user_agent(concat!("runbook/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 // A redirect to a sign-in page is a finding, not a success.

@@ -60,6 +60,11 @@ impl Origins {
         self.closed = true;
     }
 
+    /// Can only what is mapped be reached?
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Is there a place of its own for this address?
     pub fn has(&self, url: &str) -> bool {
         parse(url).is_some_and(|url| self.moved.contains_key(&key(&url)))

@@ -431,7 +431,7 @@ impl Checker<'_> {
             Some("error") => self.named(rest.get(1).map(String::as_str), "fact about a failure", ERROR_FACTS),
             Some("approval") => {
                 let asked = step.approval.iter().flat_map(|approval| approval.ask.keys().map(String::as_str));
-                let known: Vec<&str> = asked.chain(["by", "at"]).collect();
+                let known: Vec<&str> = asked.chain(["by"]).collect();
                 self.named(rest.get(1).map(String::as_str), "answer", known)
             }
             Some(fact) => self.named(Some(fact), "fact about a step", STEP_FACTS),

@@ -93,9 +93,9 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
     }
     let inputs = resolve_inputs(&loaded.runbook.inputs, given).map_err(Unplanned::Inputs)?;
     let runbook = loaded.runbook.clone();
-    let facts =
+    let facts: BTreeMap<StepId, Facts> =
         runbook.steps.iter().chain(&runbook.finally).map(|(id, step)| (id.clone(), facts(step, registry))).collect();
-    let digest = digest(&runbook, &inputs);
+    let digest = digest(&runbook, &inputs, &facts);
     Ok(Plan::assemble(Stored {
         format: FORMAT,
         file: loaded.source.name.clone(),
@@ -108,9 +108,9 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
     }))
 }
 
-/// What is digested: the meaning of the runbook and its inputs, not the bytes of the file or its name.
-fn digest(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> Digest {
-    let value = serde_json::json!({ "format": FORMAT, "runbook": runbook, "inputs": inputs });
+/// What is digested: the meaning of the runbook, its inputs and its actions, not the bytes of the file or its name.
+fn digest(runbook: &Runbook, inputs: &IndexMap<String, Value>, facts: &BTreeMap<StepId, Facts>) -> Digest {
+    let value = serde_json::json!({ "format": FORMAT, "runbook": runbook, "inputs": inputs, "facts": facts });
     Digest::of_json(&value)
 }
 
@@ -245,7 +245,7 @@ impl Plan {
             return Err(PlanError::Newer(format));
         }
         let stored: Stored = serde_json::from_value(value).map_err(|error| PlanError::Unreadable(error.to_string()))?;
-        if digest(&stored.runbook, &stored.inputs) != stored.digest {
+        if digest(&stored.runbook, &stored.inputs, &stored.facts) != stored.digest {
             return Err(PlanError::Tampered(stored.digest));
         }
         Ok(Self::assemble(stored))

@@ -413,6 +413,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The word in logs and expressions.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RolledBack => "rolled_back",
+            other => other.as_str(),
+        }
+    }
+
     /// The word for people.
     pub fn as_str(self) -> &'static str {
         match self {

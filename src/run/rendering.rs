@@ -186,7 +186,7 @@ fn run_value(state: &RunState, now: Timestamp) -> Jinja {
         ("started_at", state.started_at().map_or_else(|| Jinja::from(()), moment_value)),
         ("by", text(state.started_by())),
         ("drill", Jinja::from(state.drill().is_some())),
-        ("outcome", text(state.outcome_before_finally().map(Outcome::as_str))),
+        ("outcome", text(state.outcome_before_finally().map(Outcome::word))),
     ])
 }
 

@@ -309,6 +309,11 @@ impl RunState {
         self.first_failure.is_some() && self.plan.runbook().on_failure != OnFailure::Continue
     }
 
+    /// Does this step wait at its gate?
+    pub fn is_at_gate(&self, id: &StepId) -> bool {
+        self.record(id).is_some_and(|record| matches!(record.state, StepState::AtGate(_)))
+    }
+
     /// Steps that wait for a person.
     pub fn waiting_for_people(&self) -> impl Iterator<Item = &StepId> {
         self.open.iter().map(|place| self.plan.id(*place))
@@ -555,7 +560,8 @@ impl RunState {
                 self.in_doubt.remove(&place);
                 match doubt {
                     Doubt::Happened { outputs } => {
-                        self.records[place].outputs = Some(Arc::new(outputs.clone()));
+                        // A person who says that it happened may not know what came of it.
+                        self.records[place].outputs = (!outputs.is_null()).then(|| Arc::new(outputs.clone()));
                         self.end(place, StepResult::Succeeded, at);
                     }
                     Doubt::Again => {

@@ -573,6 +573,11 @@ impl Reader<'_> {
                 }
             }
         }
+        let holds = known.get("on_timeout").is_some_and(|node| node.content == Content::Text("hold".to_owned()));
+        if let Some(key) = known.key("within").filter(|_| holds) {
+            self.error(key.span, "misplaced-key", "`within` has no meaning beside `on_timeout: hold`").help =
+                Some("a question that never lapses has no time; take one of the two away".to_owned());
+        }
         Some(Approval {
             prompt,
             by,

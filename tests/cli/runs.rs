@@ -96,7 +96,7 @@ fn a_failure_is_rolled_back_in_reverse_order() {
     );
     let said = place.run(&["run", "a"]);
     assert_eq!(said.code, Some(5), "{}", said.stderr);
-    assert_eq!(place.read("world"), "one\ntwo\nbad\nbad\nundo-two\nundo-one\nlast rolled back\n");
+    assert_eq!(place.read("world"), "one\ntwo\nbad\nbad\nundo-two\nundo-one\nlast rolled_back\n");
     assert_eq!(place.run(&["resume", "last"]).code, Some(2), "a run that is over stays over");
 }
 
