@@ -1,5 +1,6 @@
 //! Expands a step's texts against what has happened: its condition, its parameters, its questions.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use minijinja::Value as Jinja;
@@ -44,14 +45,19 @@ pub struct Rendering<'s> {
     step: &'s Step,
     id: &'s StepId,
     now: Timestamp,
-    scope: Scope,
+    /// Put together when the first text needs it: most steps have none.
+    scope: OnceCell<Scope>,
 }
 
 impl<'s> Rendering<'s> {
     /// The texts of the step at `now`.
     pub fn new(state: &'s RunState, id: &'s StepId, now: Timestamp) -> Option<Self> {
         let step = state.plan().runbook().step(id)?;
-        Some(Self { state, step, id, now, scope: scope(state, step, id, now) })
+        Some(Self { state, step, id, now, scope: OnceCell::new() })
+    }
+
+    fn scope(&self) -> &Scope {
+        self.scope.get_or_init(|| scope(self.state, self.step, self.id, self.now))
     }
 
     fn error(place: impl Into<String>, error: &crate::runbook::TemplateError) -> RenderError {
@@ -63,7 +69,7 @@ impl<'s> Rendering<'s> {
         self.step
             .condition
             .as_ref()
-            .map_or(Ok(true), |condition| condition.holds(&self.scope).map_err(|error| Self::error("if", &error)))
+            .map_or(Ok(true), |condition| condition.holds(self.scope()).map_err(|error| Self::error("if", &error)))
     }
 
     /// What the step is about to do. What it was given at its first try, if there was one.
@@ -72,15 +78,17 @@ impl<'s> Rendering<'s> {
             return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null) });
         };
         let recorded = self.state.record(self.id).and_then(|record| record.params.as_deref());
-        let params = match recorded {
+        let params = match recorded.or(with.as_literal()) {
             Some(params) => params.clone(),
-            None => render(with, &self.scope)?,
+            None => render(with, self.scope())?,
         };
-        let timeless = match recorded {
-            Some(params) => params.clone(),
-            None => render(with, &scope(self.state, self.step, self.id, Timestamp::UNIX_EPOCH))?,
+        let digest = if recorded.is_none() && may_name_the_run(with) {
+            let timeless = render(with, &scope(self.state, self.step, self.id, Timestamp::UNIX_EPOCH))?;
+            self.digest(uses, &timeless)
+        } else {
+            self.digest(uses, &params)
         };
-        Ok(Prepared { digest: self.digest(uses, &timeless), params })
+        Ok(Prepared { params, digest })
     }
 
     fn digest(&self, action: &str, params: &Value) -> Digest {
@@ -92,9 +100,9 @@ impl<'s> Rendering<'s> {
     pub fn decided(&self) -> Result<(Option<usize>, Value), RenderError> {
         let Does::Decide(decide) = &self.step.does else { return Ok((None, Value::Null)) };
         for (index, arm) in decide.arms.iter().enumerate() {
-            let holds = arm.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&self.scope));
+            let holds = arm.condition.as_ref().map_or(Ok(true), |condition| condition.holds(self.scope()));
             if holds.map_err(|error| Self::error(format!("with.{index}.if"), &error))? {
-                return Ok((Some(index), render(&arm.then, &self.scope)?));
+                return Ok((Some(index), render(&arm.then, self.scope())?));
             }
         }
         Ok((None, json!({})))
@@ -103,19 +111,19 @@ impl<'s> Rendering<'s> {
     /// The question at the step's gate.
     pub fn prompt(&self) -> Result<String, RenderError> {
         let Some(approval) = &self.step.approval else { return Ok(String::new()) };
-        approval.prompt.render_text(&self.scope).map_err(|error| Self::error("approval.prompt", &error))
+        approval.prompt.render_text(self.scope()).map_err(|error| Self::error("approval.prompt", &error))
     }
 
     /// What a person is to do.
     pub fn manual_text(&self) -> Result<String, RenderError> {
         let Does::Manual(manual) = &self.step.does else { return Ok(String::new()) };
-        manual.text.render_text(&self.scope).map_err(|error| Self::error("manual.text", &error))
+        manual.text.render_text(self.scope()).map_err(|error| Self::error("manual.text", &error))
     }
 
     /// Does `until` hold with these outputs? `None` when the step has none.
     pub fn until_holds(&self, outputs: &Value) -> Result<Option<bool>, RenderError> {
         let Some(until) = &self.step.until else { return Ok(None) };
-        let mut scope = self.scope.clone();
+        let mut scope = self.scope().clone();
         scope.set("outputs", json_value(outputs));
         until.condition.holds(&scope).map(Some).map_err(|error| Self::error("until.if", &error))
     }
@@ -123,14 +131,14 @@ impl<'s> Rendering<'s> {
     /// The parameters of the action that undoes the step; `None` when the step's own action does.
     pub fn undo_params(&self) -> Result<Option<Value>, RenderError> {
         match &self.step.undo {
-            Some(Undo::Action { with, .. }) => render(with, &self.scope).map(Some),
+            Some(Undo::Action { with, .. }) => render(with, self.scope()).map(Some),
             Some(Undo::Auto) | None => Ok(None),
         }
     }
 
     /// How long the step's emergency measure may be in force.
     pub fn measure_length(&self) -> Option<Duration> {
-        let text = self.step.measure.as_ref()?.expires.render_text(&self.scope).ok()?;
+        let text = self.step.measure.as_ref()?.expires.render_text(self.scope()).ok()?;
         text.parse::<HumanDuration>().ok().map(|duration| duration.0)
     }
 
@@ -138,6 +146,13 @@ impl<'s> Rendering<'s> {
     pub fn now(&self) -> Timestamp {
         self.now
     }
+}
+
+/// May a text in it depend on the time? That stands in `run.now` and nowhere else.
+fn may_name_the_run(templated: &Templated) -> bool {
+    let mut found = false;
+    templated.visit(&mut Vec::new(), &mut |_, template| found |= template.0.contains("run"));
+    found
 }
 
 fn render(templated: &Templated, scope: &Scope) -> Result<Value, RenderError> {
