@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+/// `NOWAIT` leaves an ended child in the table of processes, so that its clock can still be read.
+const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
+
 /// The peak of this process so far.
 pub fn own_peak() -> Option<u64> {
     peak("self")
@@ -16,35 +19,27 @@ fn peak(process: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// What a child cost.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cost {
-    /// Its peak of memory, looked at every millisecond, so up to a millisecond's growth too low.
-    pub peak: Option<u64>,
-    /// Processor time of its main thread.
-    pub main_thread: Option<Duration>,
-}
-
-/// Watches a child to its end. It is still to be waited for afterwards.
-pub fn watch(child: &Child) -> Cost {
+/// Watches a child to its end, which is still to be waited for, and returns its peak. Looked at every millisecond, so
+/// up to a millisecond's growth too low.
+pub fn watch(child: &Child) -> Option<u64> {
     let process = child.id().to_string();
-    let mut cost = Cost::default();
+    let mut highest = None;
     loop {
-        cost.peak = peak(&process).or(cost.peak);
-        // `NOWAIT` leaves the ended child in the table, so that its clock can still be read.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        match waitid(WaitId::Pid(Pid::from_child(child)), options) {
+        highest = peak(&process).or(highest);
+        match waitid(WaitId::Pid(Pid::from_child(child)), ENDED | WaitIdOptions::NOHANG) {
             Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-            Ok(Some(_)) | Err(_) => break,
+            Ok(Some(_)) | Err(_) => return highest,
         }
     }
-    cost.main_thread = main_thread(&process);
-    cost
 }
 
-/// Waits for a child without looking at it meanwhile, and reads the clock of its main thread.
-pub fn clock_at_end(child: &Child) -> Option<Duration> {
-    waitid(WaitId::Pid(Pid::from_child(child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok()?;
+/// Waits until a child has ended, and leaves it there to be waited for.
+pub fn until_ended(child: &Child) {
+    let _ = waitid(WaitId::Pid(Pid::from_child(child)), ENDED);
+}
+
+/// Processor time of the main thread of a child that has ended and was not waited for yet.
+pub fn main_thread_of(child: &Child) -> Option<Duration> {
     main_thread(&child.id().to_string())
 }
 
