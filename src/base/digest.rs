@@ -30,9 +30,9 @@ impl Digest {
 
     /// The digest of a JSON value, whatever the order of its keys.
     pub fn of_json(value: &serde_json::Value) -> Self {
-        let mut text = String::new();
+        let mut text = Vec::new();
         write_canonical(value, &mut text);
-        Self::of(text.as_bytes())
+        Self::of(&text)
     }
 
     /// All 64 digits.
@@ -54,35 +54,39 @@ impl fmt::Display for Digest {
 
 /// Writes JSON with sorted keys and no spaces. Numbers print as serde_json prints them: the form needs to be stable
 /// between our own processes, not between implementations, so RFC 8785's number rules are not needed.
-fn write_canonical(value: &serde_json::Value, out: &mut String) {
+fn write_canonical(value: &serde_json::Value, out: &mut Vec<u8>) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
             keys.sort();
-            out.push('{');
+            out.push(b'{');
             for (index, key) in keys.into_iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
+                write_plain(key, out);
+                out.push(b':');
                 write_canonical(&map[key], out);
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_canonical(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => write_plain(scalar, out),
     }
+}
+
+fn write_plain(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("memory takes every byte, and texts and numbers are JSON");
 }
 
 #[cfg(test)]

@@ -66,16 +66,18 @@ impl Terminal {
         let mut flags = self.flags.lock().unwrap_or_else(PoisonError::into_inner);
         let step = question.step().to_string();
         match question {
-            Question::Gate { .. } => flags.approve.remove(&step).then(|| {
+            Question::Gate { .. } => {
+                let answer = if flags.reject.remove(&step) {
+                    Answer::Reject
+                } else if flags.approve.remove(&step) {
+                    Answer::Approve
+                } else {
+                    return None;
+                };
                 let given = flags.answers.remove(&step).unwrap_or_default();
                 let answers = given.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-                Reply::Gate(Decision {
-                    by: self.user.clone(),
-                    answer: Answer::Approve,
-                    answers,
-                    via: "flag".to_owned(),
-                })
-            }),
+                Some(Reply::Gate(Decision { by: self.user.clone(), answer, answers, via: "flag".to_owned() }))
+            }
             Question::Doubt { .. } => {
                 let doubt = if flags.happened.remove(&step) {
                     Some(Doubt::Happened { outputs: Value::Null })

@@ -14,7 +14,7 @@ use crate::action::{
 use crate::base::{Attempt, BoxFuture, HumanDuration, StepId};
 
 /// How long an action may take to end after it was told to. Stopping a process group takes its grace and a little more.
-const ENDING: Duration = Duration::from_secs(10);
+pub(super) const ENDING: Duration = Duration::from_secs(10);
 
 /// What a task tells the driver.
 #[derive(Debug)]

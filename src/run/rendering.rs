@@ -72,23 +72,31 @@ impl<'s> Rendering<'s> {
             .map_or(Ok(true), |condition| condition.holds(self.scope()).map_err(|error| Self::error("if", &error)))
     }
 
-    /// What the step is about to do. What it was given at its first try, if there was one.
+    /// The action's parameters: what it was given at its first try, if there was one.
+    pub fn params(&self) -> Result<Value, RenderError> {
+        let Does::Action { with, .. } = &self.step.does else { return Ok(Value::Null) };
+        match self.recorded().or(with.as_literal()) {
+            Some(params) => Ok(params.clone()),
+            None => render(with, self.scope()),
+        }
+    }
+
+    /// What the step is about to do, with the digest that approvals are bound to.
     pub fn prepare(&self) -> Result<Prepared, RenderError> {
-        let Does::Action { uses, with } = &self.step.does else {
-            return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null) });
-        };
-        let recorded = self.state.record(self.id).and_then(|record| record.params.as_deref());
-        let params = match recorded.or(with.as_literal()) {
-            Some(params) => params.clone(),
-            None => render(with, self.scope())?,
-        };
-        let digest = if recorded.is_none() && may_name_the_run(with) {
-            let timeless = render(with, &scope(self.state, self.step, self.id, Timestamp::UNIX_EPOCH))?;
-            self.digest(uses, &timeless)
-        } else {
-            self.digest(uses, &params)
+        let params = self.params()?;
+        let digest = match &self.step.does {
+            Does::Action { uses, with } if self.recorded().is_none() && may_name_the_run(with) => {
+                let timeless = render(with, &scope(self.state, self.step, self.id, Timestamp::UNIX_EPOCH))?;
+                self.digest(uses, &timeless)
+            }
+            Does::Action { uses, .. } => self.digest(uses, &params),
+            Does::Decide(_) | Does::Manual(_) | Does::Gate => self.digest("none", &Value::Null),
         };
         Ok(Prepared { params, digest })
+    }
+
+    fn recorded(&self) -> Option<&'s Value> {
+        self.state.record(self.id).and_then(|record| record.params.as_deref())
     }
 
     fn digest(&self, action: &str, params: &Value) -> Digest {

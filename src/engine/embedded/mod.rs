@@ -1,23 +1,25 @@
 //! The engine in this process: decide, record, act, wait; one loop, one writer.
 
+mod launch;
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Report, Try};
-use super::people::read_answers;
-use super::{Approvers, Notice, People, Question, Refusal, Reply};
-use crate::action::{ActionError, AnyAction, Done, Doors, ErrorKind, Intent, Probed, Registry, Replay, Target, Undone};
+use super::attempt::Report;
+use super::{Approvers, Notice, People};
+use crate::action::{ActionError, Doors, ErrorKind, Intent, Probed, Registry, Replay};
 use crate::base::secret::disarm_json;
 use crate::base::{Attempt, StepId, clock};
-use crate::plan::show_secrets;
+use crate::plan::{Plan, show_secrets};
 use crate::run::{
-    Answer, AttemptResult, Cause, Directive, Doubt, Event, IllegalEvent, ManualResult, Outcome, Recorded, Rendering,
-    RunState, StepState, Timer, UndoResult, UndoState, after_attempt, decide,
+    AttemptResult, Cause, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, StepState,
+    UndoResult, UndoState, after_attempt, decide,
 };
 use crate::runbook::{Does, OnTimeout, Step, Undo};
 use crate::runlog::RunLog;
@@ -88,7 +90,7 @@ pub struct Embedded {
     launches: Vec<Launch>,
     tasks: JoinSet<Report>,
     /// What each task is about, in case it panics.
-    subjects: BTreeMap<tokio::task::Id, Subject>,
+    subjects: BTreeMap<tokio::task::Id, (Subject, AbortHandle)>,
     reports: mpsc::Sender<Report>,
     inbox: mpsc::Receiver<Report>,
     cancels: BTreeMap<StepId, CancellationToken>,
@@ -150,6 +152,25 @@ impl Embedded {
     /// Records `first` (the run's beginning, or its resumption) and drives the run until it ends, or only people or
     /// nobody can take it further.
     pub async fn drive(&mut self, first: Event) -> Result<Ending, EngineError> {
+        let ended = self.drive_on(first).await;
+        self.stop_tasks().await;
+        ended
+    }
+
+    /// Whoever spawns, joins: when the log fails, steps may still be running, and dropping a future stops no process.
+    async fn stop_tasks(&mut self) {
+        self.cancels.values().for_each(CancellationToken::cancel);
+        self.inbox.close();
+        for (subject, handle) in self.subjects.values() {
+            if matches!(subject, Subject::Question(_) | Subject::Probe(_)) {
+                handle.abort();
+            }
+        }
+        let _ = tokio::time::timeout(super::attempt::ENDING, async { while self.tasks.join_next().await.is_some() {} })
+            .await;
+    }
+
+    async fn drive_on(&mut self, first: Event) -> Result<Ending, EngineError> {
         self.record(first)?;
         loop {
             let standing = self.settle()?;
@@ -217,8 +238,8 @@ impl Embedded {
         Ok(())
     }
 
-    fn step(&self, id: &StepId) -> Step {
-        self.parts.state.plan().runbook().step(id).cloned().expect("directives name steps of the plan")
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(self.parts.state.plan())
     }
 
     fn is_harmless_to_repeat(&self, id: &StepId) -> bool {
@@ -255,10 +276,10 @@ impl Embedded {
             let condition = step.condition.as_ref().map(ToString::to_string).unwrap_or_default();
             return Ok(Event::StepSkipped { step: id.clone(), because: Cause::Condition { condition } });
         }
-        let prepared = rendering.prepare()?;
         // A gate is asked about exactly this effect; what was approved and what is about to happen must be the same.
         if let Some(approval) = &step.approval
             && first_time
+            && let prepared = rendering.prepare()?
             && approved.as_ref() != Some(&prepared.digest)
         {
             let lapses = approval.within.filter(|_| approval.on_timeout == OnTimeout::Reject);
@@ -283,7 +304,7 @@ impl Embedded {
             Does::Action { .. } => Ok(Event::AttemptStarted {
                 step: id.clone(),
                 attempt: state.next_attempt(id),
-                params: first_time.then_some(prepared.params),
+                params: if first_time { Some(rendering.params()?) } else { None },
             }),
         }
     }
@@ -296,7 +317,8 @@ impl Embedded {
     }
 
     fn begin_undo(&mut self, id: &StepId) -> Result<(), EngineError> {
-        let step = self.step(id);
+        let plan = self.plan();
+        let step = written(&plan, id);
         let in_doubt = self.parts.state.record(id).is_some_and(|record| record.undo == Some(UndoState::InDoubt));
         let params = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
             .map_or(Ok(None), |rendering| rendering.undo_params());
@@ -321,225 +343,6 @@ impl Embedded {
     fn is_repeatable(&self, action: &str) -> bool {
         let contract = self.parts.registry.get(action).map(|action| action.contract());
         contract.is_some_and(|contract| matches!(contract.replay, Replay::Safe | Replay::Keyed))
-    }
-
-    /// Begins what the log now holds the intention of.
-    fn launch(&mut self) {
-        for launch in std::mem::take(&mut self.launches) {
-            match launch {
-                Launch::Attempt(id) => self.launch_attempt(id),
-                Launch::Undo(id) => self.launch_undo(id),
-            }
-        }
-    }
-
-    fn spawn(&mut self, subject: Subject, task: impl Future<Output = Report> + Send + 'static) {
-        let handle = self.tasks.spawn(task);
-        self.subjects.insert(handle.id(), subject);
-    }
-
-    fn action(&self, name: &str) -> Option<Arc<dyn AnyAction>> {
-        self.parts.registry.get(name).cloned()
-    }
-
-    /// A try of a step, ready to run on a task of its own. `None` when this version has no such action any more.
-    fn a_try(&self, id: &StepId, uses: &str, params: Value, cancel: CancellationToken, undo: bool) -> Option<Try> {
-        let state = &self.parts.state;
-        let record = state.record(id)?;
-        let run = state.run()?.clone();
-        let suffix = if undo { "/undo" } else { "" };
-        let target = Target {
-            key: format!("{run}/{id}{suffix}"),
-            run,
-            step: id.clone(),
-            attempt: Attempt(record.attempts),
-            repeat: record.repeat,
-            checkpoint: record.checkpoint.clone(),
-        };
-        Some(Try {
-            action: self.action(uses)?,
-            params,
-            target,
-            doors: Arc::clone(&self.parts.doors),
-            timeout: if undo { None } else { self.step(id).timeout },
-            cancel,
-            reports: self.reports.clone(),
-            notices: self.parts.notices.clone(),
-        })
-    }
-
-    fn launch_attempt(&mut self, id: StepId) {
-        let Does::Action { uses, .. } = self.step(&id).does else { return };
-        let Some(record) = self.parts.state.record(&id) else { return };
-        let attempt = Attempt(record.attempts);
-        let params = record.params.as_deref().cloned().unwrap_or_default();
-        let cancel = CancellationToken::new();
-        self.cancels.insert(id.clone(), cancel.clone());
-        let a_try = self.a_try(&id, &uses, params, cancel, false);
-        let step = id.clone();
-        self.spawn(Subject::Attempt(id, attempt), async move {
-            let result = match a_try {
-                Some(a_try) => a_try.run().await,
-                None => Err(no_such_action(&uses)),
-            };
-            Report::Finished { step, attempt, result }
-        });
-    }
-
-    fn launch_undo(&mut self, id: StepId) {
-        let step = self.step(&id);
-        let Some(record) = self.parts.state.record(&id) else { return };
-        let done = Done { output: record.outputs.as_deref().cloned(), checkpoint: record.checkpoint.clone() };
-        let done = if record.error.is_some() { Done { output: None, ..done } } else { done };
-        let cancel = CancellationToken::new();
-        let now = self.parts.doors.clock.now();
-        let (name, params, own) = match (&step.undo, &step.does) {
-            (Some(Undo::Action { uses, .. }), _) => {
-                let rendered = Rendering::new(&self.parts.state, &id, now).map(|rendering| rendering.undo_params());
-                (uses.clone(), rendered.and_then(Result::ok).flatten().unwrap_or_default(), false)
-            }
-            (_, Does::Action { uses, .. }) => {
-                (uses.clone(), record.params.as_deref().cloned().unwrap_or_default(), true)
-            }
-            _ => return,
-        };
-        let a_try = self.a_try(&id, &name, params, cancel, true);
-        let report_for = id.clone();
-        self.spawn(Subject::Undo(id), async move {
-            let result = match a_try {
-                None => Err(no_such_action(&name)),
-                Some(a_try) if own => a_try.undo(done).await,
-                Some(a_try) => a_try.run().await.map(|_| Undone { summary: format!("ran `{name}`"), left: Vec::new() }),
-            };
-            Report::Undone { step: report_for, result }
-        });
-    }
-
-    /// Puts standing directives to the world: questions to people, probes, the request to stop.
-    fn attend(&mut self, standing: &[Directive]) {
-        // Questions that are no longer open are forgotten, so that a gate that opens again is asked again.
-        let open: Vec<&StepId> = standing
-            .iter()
-            .filter_map(|directive| match directive {
-                Directive::Ask(step) | Directive::Resolve(step) => Some(step),
-                _ => None,
-            })
-            .collect();
-        self.asked.retain(|step, _| open.contains(&step));
-        for directive in standing {
-            match directive {
-                Directive::Ask(step) => self.ask(step),
-                Directive::Resolve(step) => self.resolve(step),
-                Directive::Stop(step) => {
-                    if let Some(cancel) = self.cancels.get(step) {
-                        cancel.cancel();
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn ask(&mut self, id: &StepId) {
-        if self.asked.contains_key(id) {
-            return;
-        }
-        let step = self.step(id);
-        let Some(record) = self.parts.state.record(id) else { return };
-        let question = match (&record.state, &step.approval, &step.does) {
-            (StepState::AtGate(gate), Some(approval), _) => {
-                let prepared = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
-                    .and_then(|rendering| rendering.prepare().ok());
-                let params = prepared.map(|prepared| prepared.params).unwrap_or_default();
-                Question::Gate {
-                    step: id.clone(),
-                    approval: approval.clone(),
-                    members: self.parts.approvers.members(approval),
-                    prompt: gate.prompt.clone(),
-                    does: self.describe(&step, &params),
-                    digest: gate.digest.clone(),
-                    expires: gate.expires,
-                }
-            }
-            (StepState::Asked, _, Does::Manual(manual)) => {
-                let text = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
-                    .and_then(|rendering| rendering.manual_text().ok())
-                    .unwrap_or_default();
-                Question::Manual { step: id.clone(), text, evidence: manual.evidence.clone() }
-            }
-            _ => return,
-        };
-        self.put(question);
-    }
-
-    fn put(&mut self, question: Question) {
-        let id = question.step().clone();
-        self.asked.insert(id.clone(), Asked::Pending);
-        let people = Arc::clone(&self.parts.people);
-        let step = id.clone();
-        self.spawn(Subject::Question(id), async move { Report::Replied { step, reply: people.ask(question).await } });
-    }
-
-    /// A try whose end nobody saw: probe it, or ask a person.
-    fn resolve(&mut self, id: &StepId) {
-        let plan = Arc::clone(self.parts.state.plan());
-        let can_probe = plan.place(id).is_some_and(|place| plan.facts(place).replay == Replay::Probe);
-        let step = self.step(id);
-        let Does::Action { uses, .. } = &step.does else { return };
-        let Some(record) = self.parts.state.record(id) else { return };
-        let params = record.params.as_deref().cloned().unwrap_or_default();
-        match self.probing.get(id) {
-            None if can_probe => {
-                self.probing.insert(id.clone(), Asked::Pending);
-                let a_try = self.a_try(id, uses, params, CancellationToken::new(), false);
-                let (step, name) = (id.clone(), uses.clone());
-                self.spawn(Subject::Probe(id.clone()), async move {
-                    let found = match a_try {
-                        Some(a_try) => a_try.probe().await,
-                        None => Err(no_such_action(&name)),
-                    };
-                    Report::Probed { step, found }
-                });
-            }
-            Some(Asked::Pending) => {}
-            _ => {
-                if !self.asked.contains_key(id) {
-                    let does = self.describe(&step, &params);
-                    self.put(Question::Doubt { step: id.clone(), does });
-                }
-            }
-        }
-    }
-
-    /// Nothing is under way and whatever is open waits for people who cannot be asked here.
-    fn nobody_left(&self, standing: &[Directive]) -> Option<Ending> {
-        if !self.tasks.is_empty() {
-            return None;
-        }
-        let in_vain = |step: &StepId| self.asked.get(step) == Some(&Asked::InVain);
-        let waits_for_time =
-            standing.iter().any(|directive| matches!(directive, Directive::WakeAt(_, Timer::Again { .. })));
-        if waits_for_time {
-            return None;
-        }
-        let in_doubt: Vec<StepId> = standing
-            .iter()
-            .filter_map(|directive| match directive {
-                Directive::Resolve(step) if in_vain(step) => Some(step.clone()),
-                _ => None,
-            })
-            .collect();
-        if !in_doubt.is_empty() {
-            return Some(Ending::InDoubt(in_doubt));
-        }
-        let waiting: Vec<StepId> = standing
-            .iter()
-            .filter_map(|directive| match directive {
-                Directive::Ask(step) if in_vain(step) => Some(step.clone()),
-                _ => None,
-            })
-            .collect();
-        (!waiting.is_empty()).then_some(Ending::Waiting(waiting))
     }
 
     /// Waits for the next thing to happen, and takes everything that has happened by then.
@@ -583,29 +386,6 @@ impl Embedded {
             self.take(report)?;
         }
         Ok(())
-    }
-
-    /// What a finished task says; a panic becomes a failure of what it was about.
-    fn report_of(&mut self, joined: Result<(tokio::task::Id, Report), JoinError>) -> Report {
-        match joined {
-            Ok((id, report)) => {
-                self.subjects.remove(&id);
-                report
-            }
-            Err(error) => {
-                let why = if error.is_panic() { "it panicked; this is a mistake of ours" } else { "its task was lost" };
-                let error_of = || ActionError::new(ErrorKind::Internal, why);
-                match self.subjects.remove(&error.id()) {
-                    Some(Subject::Attempt(step, attempt)) => {
-                        Report::Finished { step, attempt, result: Err(error_of()) }
-                    }
-                    Some(Subject::Undo(step)) => Report::Undone { step, result: Err(error_of()) },
-                    Some(Subject::Probe(step)) => Report::Probed { step, found: Err(error_of()) },
-                    Some(Subject::Question(step)) => Report::Replied { step, reply: None },
-                    None => unreachable!("every task has a subject"),
-                }
-            }
-        }
     }
 
     /// Takes a report into account. Late ones, about what is already settled, change nothing.
@@ -670,8 +450,8 @@ impl Embedded {
             AttemptResult::Failed { .. } => (result, None),
         };
         let entropy = u64::try_from(now.as_nanosecond().unsigned_abs() % 1_000_000_007).unwrap_or(0);
-        let written = self.step(&step);
-        let (result, next) = after_attempt(&written, attempt, result, met, (began, now), entropy);
+        let plan = self.plan();
+        let (result, next) = after_attempt(written(&plan, &step), attempt, result, met, (began, now), entropy);
         self.record(Event::AttemptFinished { step, attempt, result, next })
     }
 
@@ -689,65 +469,9 @@ impl Embedded {
         }
         error
     }
-
-    fn take_reply(&mut self, step: StepId, reply: Option<Reply>) -> Result<(), EngineError> {
-        let Some(record) = self.parts.state.record(&step) else { return Ok(()) };
-        let written = self.step(&step);
-        let refused = match (reply, &record.state) {
-            (None, _) => {
-                self.asked.insert(step, Asked::InVain);
-                return Ok(());
-            }
-            (Some(Reply::Gate(mut decision)), StepState::AtGate(gate)) => {
-                let approval = written.approval.as_ref().expect("a gate has an approval");
-                let admitted = self
-                    .parts
-                    .approvers
-                    .admit(approval, &decision, self.parts.state.started_by())
-                    .and_then(|()| read_answers(&approval.ask, &decision.answers))
-                    .map(|answers| decision.answers = answers)
-                    // Whoever says no need not fill in the form.
-                    .or_else(|refusal| match (&refusal, decision.answer) {
-                        (Refusal::Answer { .. }, Answer::Reject) => Ok(()),
-                        _ => Err(refusal),
-                    });
-                match admitted {
-                    Ok(()) if gate.approvals.iter().any(|before| before.by == decision.by) => {
-                        format!("`{}` has answered already", decision.by)
-                    }
-                    Ok(()) => {
-                        let digest = gate.digest.clone();
-                        // One of several approvers: the others are still to be asked.
-                        self.asked.remove(&step);
-                        return self.record(Event::GateAnswered { step, digest, decision });
-                    }
-                    Err(refusal) => refusal.to_string(),
-                }
-            }
-            (Some(Reply::Manual { by, result }), StepState::Asked) => {
-                let result = match (&written.does, result) {
-                    (Does::Manual(manual), ManualResult::Done { evidence }) => {
-                        read_answers(&manual.evidence, &evidence).map(|evidence| ManualResult::Done { evidence })
-                    }
-                    (_, result) => Ok(result),
-                };
-                match result {
-                    Ok(result) => return self.record(Event::ManualAnswered { step, by, result }),
-                    Err(refusal) => refusal.to_string(),
-                }
-            }
-            (Some(Reply::Doubt { by, doubt }), StepState::InDoubt) => {
-                return self.record(Event::DoubtResolved { step, doubt, by });
-            }
-            // The question was settled meanwhile: a late answer changes nothing.
-            (Some(_), _) => return Ok(()),
-        };
-        self.asked.remove(&step);
-        let _ = self.parts.notices.send(Notice::Refused { step, reason: refused });
-        Ok(())
-    }
 }
 
-fn no_such_action(name: &str) -> ActionError {
-    ActionError::new(ErrorKind::Internal, format!("this version has no action `{name}`"))
+/// The step as it was written.
+fn written<'p>(plan: &'p Plan, id: &StepId) -> &'p Step {
+    plan.runbook().step(id).expect("directives name steps of the plan")
 }
