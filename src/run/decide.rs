@@ -48,7 +48,9 @@ pub fn decide(state: &RunState) -> Vec<Directive> {
         let running = (0..plan.len()).filter(|place| state.at(*place).state == StepState::Running);
         directives.extend(running.map(|place| Directive::Stop(id(place))));
         if directives.is_empty() && state.undoing.is_none() {
-            directives.push(Directive::BeginFinally(Outcome::Cancelled));
+            // A failed undo is told as such, whoever stops the run after it.
+            let outcome = if state.undo_failed { Outcome::Stuck } else { Outcome::Cancelled };
+            directives.push(Directive::BeginFinally(outcome));
         }
         return directives;
     }

@@ -118,7 +118,7 @@ fn step(steps: &[Genes], index: usize, prefix: char) -> String {
         1 => Some("by: [\"user:ann\", \"user:ben\", \"user:cat\"], within: 90s"),
         2 => Some("by: [\"user:ann\", \"user:ben\", \"user:cat\"], at_least: 2"),
         3 => Some("at_least: 2, within: 2m, on_timeout: reject"),
-        4 => Some("within: 10s, on_timeout: hold"),
+        4 => Some("on_timeout: hold"),
         _ if genes.kind == 6 => Some("at_least: 1"),
         _ => None,
     };
