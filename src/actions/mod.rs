@@ -3,6 +3,7 @@
 pub mod clerk;
 pub mod http;
 pub mod report;
+mod scalar;
 pub mod shell;
 pub mod status;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod event;
 mod rendering;
 mod retry;
 mod state;
+mod turn;
 
 pub use decide::{Directive, decide};
 pub use event::{
@@ -17,3 +18,4 @@ pub use event::{
 pub use rendering::{Prepared, RenderError, Rendering};
 pub use retry::after_attempt;
 pub use state::{Gate, IllegalEvent, InForce, LeftStanding, RunState, StepRecord, StepState, UndoState};
+pub use turn::take_turn;

@@ -9,10 +9,10 @@ use runbook::action::{ActionError, ErrorKind, Replay, Undone};
 use runbook::base::{Attempt, RunId, StepId, Timestamp, clock};
 use runbook::plan::Plan;
 use runbook::run::{
-    Answer, AttemptResult, Cause, Decision, Directive, Doubt, Event, IllegalEvent, Limits, ManualResult, Recorded,
-    Rendering, RunState, StepState, Timer, UndoResult, UndoState, after_attempt, decide,
+    Answer, AttemptResult, Decision, Directive, Doubt, Event, IllegalEvent, Limits, ManualResult, Recorded, Rendering,
+    RunState, StepState, Timer, UndoResult, UndoState, after_attempt, decide, take_turn,
 };
-use runbook::runbook::{Does, OnTimeout, Undo};
+use runbook::runbook::Undo;
 use serde_json::{Value, json};
 
 use super::ledger::{Ledger, Line};
@@ -112,7 +112,7 @@ impl Driver {
             for directive in directives {
                 match directive {
                     Directive::Begin(step) => {
-                        let event = self.next_event(&step).unwrap_or_else(|error| Event::StepFailed { step, error });
+                        let event = take_turn(&self.state, &step, self.now, |_, _| Vec::new());
                         let failed = matches!(event, Event::StepFailed { .. });
                         self.record(event);
                         if failed {
@@ -178,50 +178,6 @@ impl Driver {
     fn is_harmless_to_repeat(&self, id: &StepId) -> bool {
         let plan = self.state.plan();
         plan.place(id).is_some_and(|place| matches!(plan.facts(place).replay, Replay::Safe | Replay::Keyed))
-    }
-
-    /// What a step's turn leads to.
-    fn next_event(&self, id: &StepId) -> Result<Event, ActionError> {
-        let rendering = Rendering::new(&self.state, id, self.now).expect("directives name steps of the plan");
-        let record = self.state.record(id).expect("directives name steps of the plan");
-        let plan = self.state.plan();
-        let step = plan.runbook().step(id).expect("directives name steps of the plan");
-        let first_time = record.attempts == 0;
-        let approved = match &record.state {
-            StepState::Approved(digest) => Some(digest.clone()),
-            _ => None,
-        };
-        if first_time && approved.is_none() && !rendering.condition_holds()? {
-            let condition = step.condition.as_ref().map(ToString::to_string).unwrap_or_default();
-            return Ok(Event::StepSkipped { step: id.clone(), because: Cause::Condition { condition } });
-        }
-        let prepared = rendering.prepare()?;
-        if let Some(approval) = &step.approval
-            && first_time
-            && approved.as_ref() != Some(&prepared.digest)
-        {
-            let lapses = approval.within.filter(|_| approval.on_timeout == OnTimeout::Reject);
-            return Ok(Event::GateOpened {
-                step: id.clone(),
-                digest: prepared.digest,
-                prompt: rendering.prompt()?,
-                does: Vec::new(),
-                expires: lapses.map(|within| clock::after(self.now, within.0)),
-            });
-        }
-        match &step.does {
-            Does::Decide(_) => match rendering.decided()? {
-                (None, _) => Err(ActionError::new(ErrorKind::Failed, "no arm of the decision holds")),
-                (arm, outputs) => Ok(Event::Decided { step: id.clone(), arm, outputs }),
-            },
-            Does::Manual(_) => Ok(Event::ManualAsked { step: id.clone(), text: rendering.manual_text()? }),
-            Does::Gate => panic!("a bare gate has nothing to run"),
-            Does::Action { .. } => Ok(Event::AttemptStarted {
-                step: id.clone(),
-                attempt: self.state.next_attempt(id),
-                params: first_time.then_some(prepared.params),
-            }),
-        }
     }
 
     fn begin_undo(&mut self, id: StepId) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Expect, HttpOutput, Scalar, default_timeout, exchange, headers_note, prepared};
+use super::super::scalar::Scalar;
+use super::{Expect, HttpOutput, default_timeout, exchange, headers_note, prepared};
 use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Replay};
 use crate::base::HumanDuration;
 use crate::http::Request;

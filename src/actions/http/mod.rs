@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::scalar::Scalar;
 use crate::action::{ActionContext, ActionError, ErrorKind, refusal};
 use crate::base::HumanDuration;
 use crate::base::secret::shown;
@@ -19,28 +20,6 @@ use crate::http::{DEFAULT_TIMEOUT, Request, Response};
 
 /// How much of an answer's text to keep.
 const KEPT: usize = 64 * 1024;
-
-/// A value for an address: text, a number, `true` or `false`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Scalar {
-    /// Text.
-    Text(String),
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A number.
-    Number(serde_json::Number),
-}
-
-impl std::fmt::Display for Scalar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => f.pad(text),
-            Self::Boolean(value) => value.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
 
 /// Which answer is a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Expect, HttpOutput, Scalar, default_timeout, exchange, headers_note, prepared};
+use super::super::scalar::Scalar;
+use super::{Expect, HttpOutput, default_timeout, exchange, headers_note, prepared};
 use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Replay};
 use crate::base::HumanDuration;
 use crate::http::{Body, Request};

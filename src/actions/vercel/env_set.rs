@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::scalar::Scalar;
 use super::env::{EnvTarget, Prior, Row, check_names, find, new_row};
 use super::{Scope, Vercel, default_secret, id_segment};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
@@ -25,7 +26,7 @@ pub struct VercelEnvSetParams {
     #[serde(default)]
     pub target: EnvTarget,
     /// The variables and their values; numbers and booleans are sent as text. May hold secrets.
-    pub values: BTreeMap<String, EnvValue>,
+    pub values: BTreeMap<String, Scalar>,
     /// The team's id (`team_…`) or slug, where the project belongs to a team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,
@@ -64,28 +65,6 @@ impl EnvType {
     }
 }
 
-/// A variable's value: text, a number, `true` or `false`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EnvValue {
-    /// Text.
-    Text(String),
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A number.
-    Number(serde_json::Number),
-}
-
-impl std::fmt::Display for EnvValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => f.pad(text),
-            Self::Boolean(value) => value.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
 /// What was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VercelEnvSetOutput {
@@ -102,7 +81,7 @@ impl VercelEnvSetParams {
         Scope { project: &self.project, team: self.team.as_deref() }
     }
 
-    fn new_row(&self, name: &str, value: &EnvValue) -> Value {
+    fn new_row(&self, name: &str, value: &Scalar) -> Value {
         new_row(name, &value.to_string(), self.kind.as_str(), self.target, None)
     }
 

@@ -7,7 +7,7 @@ mod redeploy;
 
 pub use env::EnvTarget;
 pub use env_remove::{EnvRemove, VercelEnvRemoveOutput, VercelEnvRemoveParams};
-pub use env_set::{EnvSet, EnvType, EnvValue, VercelEnvSetOutput, VercelEnvSetParams};
+pub use env_set::{EnvSet, EnvType, VercelEnvSetOutput, VercelEnvSetParams};
 pub use redeploy::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
 
 use serde::de::DeserializeOwned;

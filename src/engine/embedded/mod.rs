@@ -15,13 +15,13 @@ use super::attempt::Report;
 use super::{Approvers, Notice, People};
 use crate::action::{ActionError, Doors, ErrorKind, Intent, Probed, Registry, Replay};
 use crate::base::secret::disarm_json;
-use crate::base::{Attempt, StepId, clock};
+use crate::base::{Attempt, StepId};
 use crate::plan::{Plan, show_secrets};
 use crate::run::{
-    AttemptResult, Cause, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, StepState,
-    UndoResult, UndoState, after_attempt, decide,
+    AttemptResult, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, UndoResult,
+    UndoState, after_attempt, decide, take_turn,
 };
-use crate::runbook::{Does, OnTimeout, Step, Undo};
+use crate::runbook::{Does, Step, Undo};
 use crate::runlog::RunLog;
 
 /// How a drive of a run ended.
@@ -249,64 +249,12 @@ impl Embedded {
 
     /// A step's turn has come: skip it, ask about it, decide it, or begin a try.
     fn begin(&mut self, id: &StepId) -> Result<(), EngineError> {
-        match self.next_event(id) {
-            Ok(event) => {
-                if matches!(event, Event::AttemptStarted { .. }) {
-                    self.launches.push(Launch::Attempt(id.clone()));
-                }
-                self.record(event)
-            }
-            Err(error) => self.record(Event::StepFailed { step: id.clone(), error }),
-        }
-    }
-
-    fn next_event(&self, id: &StepId) -> Result<Event, ActionError> {
-        let state = &self.parts.state;
         let now = self.parts.doors.clock.now();
-        let internal = || ActionError::new(ErrorKind::Internal, "the plan has no such step");
-        let rendering = Rendering::new(state, id, now).ok_or_else(internal)?;
-        let record = state.record(id).ok_or_else(internal)?;
-        let step = state.plan().runbook().step(id).ok_or_else(internal)?;
-        let first_time = record.attempts == 0;
-        let approved = match &record.state {
-            StepState::Approved(digest) => Some(digest.clone()),
-            _ => None,
-        };
-        if first_time && approved.is_none() && !rendering.condition_holds()? {
-            let condition = step.condition.as_ref().map(ToString::to_string).unwrap_or_default();
-            return Ok(Event::StepSkipped { step: id.clone(), because: Cause::Condition { condition } });
+        let event = take_turn(&self.parts.state, id, now, |step, params| self.describe(step, params));
+        if matches!(event, Event::AttemptStarted { .. }) {
+            self.launches.push(Launch::Attempt(id.clone()));
         }
-        // A gate is asked about exactly this effect; what was approved and what is about to happen must be the same.
-        if let Some(approval) = &step.approval
-            && first_time
-            && let prepared = rendering.prepare()?
-            && approved.as_ref() != Some(&prepared.digest)
-        {
-            let lapses = approval.within.filter(|_| approval.on_timeout == OnTimeout::Reject);
-            return Ok(Event::GateOpened {
-                step: id.clone(),
-                digest: prepared.digest,
-                prompt: rendering.prompt()?,
-                does: self.describe(step, &prepared.params),
-                expires: lapses.map(|within| clock::after(now, within.0)),
-            });
-        }
-        if step.measure.is_some() && rendering.measure_length().is_none() {
-            return Err(ActionError::new(ErrorKind::Template, "`measure.expires` is no duration here"));
-        }
-        match &step.does {
-            Does::Decide(_) => match rendering.decided()? {
-                (None, _) => Err(ActionError::new(ErrorKind::Failed, "no arm of the decision holds")),
-                (arm, outputs) => Ok(Event::Decided { step: id.clone(), arm, outputs }),
-            },
-            Does::Manual(_) => Ok(Event::ManualAsked { step: id.clone(), text: rendering.manual_text()? }),
-            Does::Gate => Err(ActionError::new(ErrorKind::Internal, "a bare gate has nothing to run")),
-            Does::Action { .. } => Ok(Event::AttemptStarted {
-                step: id.clone(),
-                attempt: state.next_attempt(id),
-                params: if first_time { Some(rendering.params()?) } else { None },
-            }),
-        }
+        self.record(event)
     }
 
     fn describe(&self, step: &Step, params: &Value) -> Vec<Intent> {
