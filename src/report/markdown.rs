@@ -55,7 +55,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     // A line with nothing but `{% … %}` leaves no empty line behind.
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("the usual braces are no conflict"));
     environment.set_auto_escape_callback(escaping);
     environment.set_formatter(write_value);
