@@ -8,7 +8,7 @@ use crate::action::Effect;
 pub fn mermaid(preview: &Preview) -> String {
     let mut text = String::from("flowchart TD\n");
     for step in &preview.steps {
-        text.push_str(&format!("    {}{}\n", step.id, shape(step)));
+        text.push_str(&format!("    {}{}\n", node(step.id.as_str()), shape(step)));
     }
     for step in &preview.steps {
         for (needed, result) in &step.needs {
@@ -22,7 +22,8 @@ pub fn mermaid(preview: &Preview) -> String {
             } else {
                 format!("|{}|", escaped(result))
             };
-            text.push_str(&format!("    {needed} {arrow}{label} {}\n", step.id));
+            let (from, to) = (node(needed.as_str()), node(step.id.as_str()));
+            text.push_str(&format!("    {from} {arrow}{label} {to}\n"));
         }
     }
     text.push_str("    classDef write stroke-width:3px\n    classDef final stroke-dasharray:4 3\n");
@@ -30,13 +31,19 @@ pub fn mermaid(preview: &Preview) -> String {
         ("write", (|step| step.facts.effect == Effect::Write) as fn(&PlannedStep) -> bool),
         ("final", |step| step.is_final),
     ] {
-        let members: Vec<&str> =
-            preview.steps.iter().filter(|step| belongs(step)).map(|step| step.id.as_str()).collect();
+        let members: Vec<String> =
+            preview.steps.iter().filter(|step| belongs(step)).map(|step| node(step.id.as_str())).collect();
         if !members.is_empty() {
             text.push_str(&format!("    class {} {class}\n", members.join(",")));
         }
     }
     text
+}
+
+/// A node's name. Mermaid reads some words as its own wherever they stand.
+fn node(id: &str) -> String {
+    let taken = ["end", "graph", "subgraph", "flowchart", "class", "click", "style", "linkStyle", "default"];
+    if taken.contains(&id) { format!("{id}_") } else { id.to_owned() }
 }
 
 fn shape(step: &PlannedStep) -> String {

@@ -262,3 +262,23 @@ fn hostile_yaml_is_refused_quickly_with_a_place() {
         assert!(said.stderr.len() < 20_000, "{}", said.stderr.len());
     }
 }
+
+#[test]
+fn a_step_may_be_named_like_a_word_of_mermaid() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  end: { argv: [echo] }\n  next: { needs: [end], argv: [echo, 'a \"b\" <c>'] }\n",
+    );
+    let said = place.run(&["plan", "a", "--format", "mermaid"]);
+    let expected = "\
+flowchart TD
+    end_[\"end<br/>shell\"]
+    next[\"next<br/>shell\"]
+    end_ --> next
+    classDef write stroke-width:3px
+    classDef final stroke-dasharray:4 3
+    class end_,next write
+";
+    assert_eq!(said.stdout, expected);
+}
