@@ -18,7 +18,10 @@ impl Digest {
 
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let hash: [u8; 32] = Sha256::digest(bytes).into();
+        Self::hexadecimal(Sha256::digest(bytes).into())
+    }
+
+    fn hexadecimal(hash: [u8; 32]) -> Self {
         let mut text = String::with_capacity(64);
         for byte in hash {
             for digit in [byte >> 4, byte & 15] {
@@ -26,6 +29,13 @@ impl Digest {
             }
         }
         Self(text)
+    }
+
+    /// The digest of the JSON of something, written straight into the hash: fields in the order they are declared.
+    pub fn of_serialized(value: &impl Serialize) -> Self {
+        let mut hash = Hashing(Sha256::new());
+        serde_json::to_writer(&mut hash, value).expect("a hash takes every byte, and what is digested is JSON");
+        Self::hexadecimal(hash.0.finalize().into())
     }
 
     /// The digest of a JSON value, whatever the order of its keys.
@@ -49,6 +59,20 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// A hash that can be written to.
+struct Hashing(Sha256);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::action::{Contract, Effect, Load, Registry, Replay};
-use crate::base::{Diagnostic, Digest, StepId};
-use crate::runbook::{Does, Loaded, Need, Runbook, Step, Templated, Undo, resolve_inputs};
+use crate::base::{Diagnostic, Digest, RunbookName, SecretSource, StepId};
+use crate::runbook::{Does, Input, Level, Loaded, Need, OnFailure, Runbook, Step, Templated, Undo, resolve_inputs};
 
 pub use crate::runbook::InputProblem;
 
@@ -108,10 +108,44 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
     }))
 }
 
-/// What is digested: the meaning of the runbook, its inputs and its actions, not the bytes of the file or its name.
+/// What is digested: what is to be done, with which inputs, by which rules. Not the file's name or bytes, and not the
+/// order in which steps, inputs and outputs stand.
+#[derive(Serialize)]
+struct Meaning<'m> {
+    format: u32,
+    name: &'m RunbookName,
+    title: &'m Option<String>,
+    summary: &'m Option<String>,
+    severity: &'m Option<Level>,
+    outage_of: &'m [String],
+    inputs: BTreeMap<&'m String, &'m Input>,
+    secrets: &'m BTreeMap<String, SecretSource>,
+    steps: BTreeMap<&'m StepId, &'m Step>,
+    on_failure: OnFailure,
+    finally: BTreeMap<&'m StepId, &'m Step>,
+    values: BTreeMap<&'m String, &'m Value>,
+    facts: &'m BTreeMap<StepId, Facts>,
+}
+
 fn digest(runbook: &Runbook, inputs: &IndexMap<String, Value>, facts: &BTreeMap<StepId, Facts>) -> Digest {
-    let value = serde_json::json!({ "format": FORMAT, "runbook": runbook, "inputs": inputs, "facts": facts });
-    Digest::of_json(&value)
+    // Taken apart by name, so that a new field cannot be forgotten here.
+    let Runbook { name, title, summary, severity, outage_of, inputs: declared, secrets, steps, on_failure, finally } =
+        runbook;
+    Digest::of_serialized(&Meaning {
+        format: FORMAT,
+        name,
+        title,
+        summary,
+        severity,
+        outage_of,
+        inputs: declared.iter().collect(),
+        secrets,
+        steps: steps.iter().collect(),
+        on_failure: *on_failure,
+        finally: finally.iter().collect(),
+        values: inputs.iter().collect(),
+        facts,
+    })
 }
 
 fn facts(step: &Step, registry: &Registry) -> Facts {

@@ -282,3 +282,19 @@ flowchart TD
 ";
     assert_eq!(said.stdout, expected);
 }
+
+#[test]
+fn a_plans_digest_follows_its_meaning_and_not_its_looks() {
+    let place = Place::new();
+    let digest = |text: &str, input: &str| {
+        place.write("a.yaml", text);
+        let said = place.run(&["plan", "a", "--format", "json", "-i", input]);
+        let plan: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        plan["digest"].as_str().unwrap().to_owned()
+    };
+    let one = "runbook: a\ninputs: { x: { type: string } }\nsteps:\n  s: { argv: [echo, '{{ inputs.x }}'] }\n  t: { argv: [ls] }\n";
+    let moved = "# a comment\nrunbook: a\nsteps:\n  t:\n    argv: [ls]\n  s: { argv: [echo, '{{ inputs.x }}'] }\ninputs: { x: { type: string } }\n";
+    assert_eq!(digest(one, "x=1"), digest(moved, "x=1"));
+    assert_ne!(digest(one, "x=1"), digest(one, "x=2"));
+    assert_ne!(digest(one, "x=1"), digest(&one.replace("[ls]", "[rm]"), "x=1"));
+}
