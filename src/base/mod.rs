@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod duration;
 pub mod id;
+pub mod path;
 pub mod redact;
 pub mod secret;
 
@@ -13,6 +14,7 @@ pub use diagnostic::{Diagnostic, Severity, Source, Span};
 pub use digest::Digest;
 pub use duration::HumanDuration;
 pub use id::{Attempt, RunId, RunbookName, StepId};
+pub use path::StepPath;
 pub use redact::Redactor;
 pub use secret::{Secret, SecretSource, SecretStore};
 

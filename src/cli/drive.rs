@@ -161,7 +161,7 @@ pub(super) fn drive(
     store: &Store,
 ) -> Result<(Ending, Summary, RunState), CliError> {
     let doors = surroundings.doors(&run, store);
-    let approvers = Approvers::load(run.plan.folder())?;
+    let approvers = Approvers::load(&run.plan.folder())?;
     let registry: Registry = actions::builtin();
     let folder = run.folder.clone();
     if let Some(repair) = run.repair {

@@ -172,7 +172,7 @@ impl Checker<'_> {
             self.action(section, id, uses, with, &["uses"], &["with"]);
         }
         match &step.undo {
-            Some(Undo::Action { uses, with }) => {
+            Some(Undo::Action { uses, with, .. }) => {
                 self.action(section, id, uses, with, &["undo", "uses"], &["undo", "with"]);
             }
             Some(Undo::Auto) if undo_of(step, self.registry).is_none() => {
@@ -498,6 +498,7 @@ impl Checker<'_> {
                     .collect(),
             ),
             Does::Manual(manual) => Some(manual.evidence.keys().cloned().chain(["by".to_owned()]).collect()),
+            Does::Call(_) => None,
             Does::Gate => Some(BTreeSet::new()),
         }
     }

@@ -175,6 +175,7 @@ fn kind(step: &Step) -> String {
         Does::Decide(_) => "decide".to_owned(),
         Does::Manual(_) => "manual".to_owned(),
         Does::Gate => "gate".to_owned(),
+        Does::Call(call) => format!("call {}", call.file),
     }
 }
 
@@ -216,6 +217,9 @@ fn intents(step: &Step, registry: &Registry, scope: &Scope) -> Vec<Intent> {
             intents
         }
         Does::Manual(manual) => vec![Intent::Note { text: text_ahead(&manual.text, scope) }],
+        Does::Call(call) => {
+            vec![Intent::Note { text: format!("calls {} with {}", call.file, ahead(&call.with, scope)) }]
+        }
         Does::Decide(_) | Does::Gate => Vec::new(),
     }
 }

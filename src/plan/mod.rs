@@ -10,7 +10,10 @@ pub use draw::mermaid;
 pub use intent::{Arm, PlannedStep, Preview, Verdict, input_values, preview, show_secrets, steps_read};
 pub use schema::schema;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use petgraph::Direction;
@@ -19,13 +22,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::action::{Contract, Effect, Load, Registry, Replay};
-use crate::base::{Diagnostic, Digest, RunbookName, SecretSource, StepId};
-use crate::runbook::{Does, Input, Level, Loaded, Need, OnFailure, Runbook, Step, Templated, Undo, resolve_inputs};
+use crate::base::{Diagnostic, Digest, HumanDuration, RunbookName, SecretSource, StepId};
+use crate::runbook::{
+    Does, Given, Input, Level, Loaded, Lock, Need, OnFailure, Runbook, Step, Templated, Undo, call_key, resolve_inputs,
+};
 
 pub use crate::runbook::InputProblem;
 
 /// The version of the stored form. It grows; a newer major version is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a step's action is, kept with the plan so that a later binary resumes the run by the same rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,32 +39,59 @@ pub struct Facts {
     pub effect: Effect,
     /// What to do when the end of a try was not seen.
     pub replay: Replay,
-    /// Which limit it counts against; `None` for steps that run nothing.
+    /// Which limit it counts against; `None` for steps that run nothing themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
 }
 
 /// What is stored of a plan.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
+#[derive(Serialize, Deserialize)]
+struct Stored<'s> {
     format: u32,
-    file: String,
+    file: Cow<'s, str>,
     #[serde(default)]
-    folder: std::path::PathBuf,
+    folder: Cow<'s, Path>,
+    source: Cow<'s, Digest>,
+    digest: Cow<'s, Digest>,
+    runbook: Cow<'s, Runbook>,
+    inputs: Cow<'s, IndexMap<String, Value>>,
+    facts: Cow<'s, BTreeMap<StepId, Facts>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    called: BTreeMap<String, StoredPart<'s>>,
+}
+
+/// What is stored of a runbook that it calls.
+#[derive(Serialize, Deserialize)]
+struct StoredPart<'s> {
+    file: Cow<'s, str>,
+    source: Cow<'s, Digest>,
+    runbook: Cow<'s, Runbook>,
+    facts: Cow<'s, BTreeMap<StepId, Facts>>,
+}
+
+/// A runbook with its order worked out: what is the same for every call of it.
+#[derive(Debug)]
+struct Shape {
+    key: String,
+    file: String,
     source: Digest,
-    digest: Digest,
     runbook: Runbook,
-    inputs: IndexMap<String, Value>,
     facts: BTreeMap<StepId, Facts>,
+    graph: DiGraph<(), Need>,
+    ids: Vec<StepId>,
+    places: IndexMap<StepId, usize>,
 }
 
 /// A plan, ready to run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    stored: Stored,
-    graph: DiGraph<(), Need>,
-    ids: Vec<StepId>,
-    places: IndexMap<StepId, usize>,
+    format: u32,
+    /// Where the runbook of the whole plan lies.
+    folder: PathBuf,
+    inputs: IndexMap<String, Value>,
+    digest: Digest,
+    shape: Arc<Shape>,
+    called: Arc<BTreeMap<String, Arc<Shape>>>,
 }
 
 /// Why a stored plan cannot be read.
@@ -92,20 +124,16 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
         return Err(Unplanned::Runbook(problems));
     }
     let inputs = resolve_inputs(&loaded.runbook.inputs, given).map_err(Unplanned::Inputs)?;
-    let runbook = loaded.runbook.clone();
-    let facts: BTreeMap<StepId, Facts> =
-        runbook.steps.iter().chain(&runbook.finally).map(|(id, step)| (id.clone(), facts(step, registry))).collect();
-    let digest = digest(&runbook, &inputs, &facts);
-    Ok(Plan::assemble(Stored {
-        format: FORMAT,
-        file: loaded.source.name.clone(),
-        folder: std::path::PathBuf::new(),
-        source: Digest::of(loaded.source.text.as_bytes()),
-        digest,
-        runbook,
-        inputs,
-        facts,
-    }))
+    let shape_of = |key: &str, part: &Loaded| {
+        let facts = part.runbook.steps.iter().chain(&part.runbook.finally);
+        let facts = facts.map(|(id, step)| (id.clone(), facts_of(step, key, loaded, registry))).collect();
+        let source = Digest::of(part.source.text.as_bytes());
+        Arc::new(Shape::new(key.to_owned(), part.source.name.clone(), source, part.runbook.clone(), facts))
+    };
+    let called: BTreeMap<_, _> = loaded.called.iter().map(|(key, part)| (key.clone(), shape_of(key, part))).collect();
+    let shape = shape_of("", loaded);
+    let digest = digest(FORMAT, &shape, &called, &inputs);
+    Ok(Plan { format: FORMAT, folder: PathBuf::new(), inputs, digest, shape, called: Arc::new(called) })
 }
 
 /// What is digested: what is to be done, with which inputs, by which rules. Not the file's name or bytes, and not the
@@ -123,32 +151,82 @@ struct Meaning<'m> {
     steps: BTreeMap<&'m StepId, &'m Step>,
     on_failure: OnFailure,
     finally: BTreeMap<&'m StepId, &'m Step>,
-    values: BTreeMap<&'m String, &'m Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<BTreeMap<&'m String, &'m Value>>,
     facts: &'m BTreeMap<StepId, Facts>,
+    // What format 1 had no words for is left out where there is nothing to say, so that old digests still match.
+    #[serde(skip_serializing_if = "<[Lock]>::is_empty")]
+    locks: &'m [Lock],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<HumanDuration>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    outputs: BTreeMap<&'m String, &'m Given>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    called: BTreeMap<&'m String, Meaning<'m>>,
 }
 
-fn digest(runbook: &Runbook, inputs: &IndexMap<String, Value>, facts: &BTreeMap<StepId, Facts>) -> Digest {
-    // Taken apart by name, so that a new field cannot be forgotten here.
-    let Runbook { name, title, summary, severity, outage_of, inputs: declared, secrets, steps, on_failure, finally } =
-        runbook;
-    Digest::of_serialized(&Meaning {
-        format: FORMAT,
-        name,
-        title,
-        summary,
-        severity,
-        outage_of,
-        inputs: declared.iter().collect(),
-        secrets,
-        steps: steps.iter().collect(),
-        on_failure: *on_failure,
-        finally: finally.iter().collect(),
-        values: inputs.iter().collect(),
-        facts,
-    })
+impl<'m> Meaning<'m> {
+    fn of(format: u32, shape: &'m Shape) -> Self {
+        // Taken apart by name, so that a new field cannot be forgotten here.
+        let Runbook {
+            name,
+            title,
+            summary,
+            severity,
+            outage_of,
+            inputs,
+            secrets,
+            locks,
+            timeout,
+            steps,
+            on_failure,
+            finally,
+            outputs,
+        } = &shape.runbook;
+        Self {
+            format,
+            name,
+            title,
+            summary,
+            severity,
+            outage_of,
+            inputs: inputs.iter().collect(),
+            secrets,
+            steps: steps.iter().collect(),
+            on_failure: *on_failure,
+            finally: finally.iter().collect(),
+            values: None,
+            facts: &shape.facts,
+            locks,
+            timeout: *timeout,
+            outputs: outputs.iter().collect(),
+            called: BTreeMap::new(),
+        }
+    }
 }
 
-fn facts(step: &Step, registry: &Registry) -> Facts {
+fn digest(
+    format: u32,
+    shape: &Shape,
+    called: &BTreeMap<String, Arc<Shape>>,
+    inputs: &IndexMap<String, Value>,
+) -> Digest {
+    let mut meaning = Meaning::of(format, shape);
+    meaning.values = Some(inputs.iter().collect());
+    meaning.called = called.iter().map(|(key, shape)| (key, Meaning::of(format, shape))).collect();
+    Digest::of_serialized(&meaning)
+}
+
+/// What the action of a step of the runbook `key` is. A call writes when anything that it calls does.
+fn facts_of(step: &Step, key: &str, loaded: &Loaded, registry: &Registry) -> Facts {
+    if let Does::Call(call) = &step.does {
+        let effect = if writes(&call_key(key, &call.file), loaded, registry, &mut BTreeSet::new()) {
+            Effect::Write
+        } else {
+            Effect::Read
+        };
+        return Facts { effect, replay: Replay::Safe, load: None };
+    }
     let contract = action_name(step).and_then(|name| registry.get(name)).map(|action| action.contract());
     match contract {
         Some(contract) => {
@@ -160,11 +238,19 @@ fn facts(step: &Step, registry: &Registry) -> Facts {
     }
 }
 
+fn writes(key: &str, loaded: &Loaded, registry: &Registry, seen: &mut BTreeSet<String>) -> bool {
+    let Some(part) = loaded.called.get(key).filter(|_| seen.insert(key.to_owned())) else { return false };
+    part.runbook.steps.values().chain(part.runbook.finally.values()).any(|step| match &step.does {
+        Does::Call(call) => writes(&call_key(key, &call.file), loaded, registry, seen),
+        _ => facts_of(step, key, loaded, registry).effect == Effect::Write,
+    })
+}
+
 /// The action a step runs.
 pub fn action_name(step: &Step) -> Option<&str> {
     match &step.does {
         Does::Action { uses, .. } => Some(uses),
-        Does::Decide(_) | Does::Manual(_) | Does::Gate => None,
+        Does::Call(_) | Does::Decide(_) | Does::Manual(_) | Does::Gate => None,
     }
 }
 
@@ -204,10 +290,14 @@ fn templates(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Template)> {
             }
         }
         Does::Manual(manual) => found.push((path(&["manual", "text"]), &manual.text)),
+        Does::Call(call) => collect(&["with"], &call.with, &mut found),
         Does::Gate => {}
     }
-    if let Some(Undo::Action { with, .. }) = &step.undo {
+    if let Some(Undo::Action { with, verify, .. }) = &step.undo {
         collect(&["undo", "with"], with, &mut found);
+        if let Some(verify) = verify {
+            collect(&["undo", "verify", "with"], &verify.with, &mut found);
+        }
     }
     if let Some(approval) = &step.approval {
         found.push((path(&["approval", "prompt"]), &approval.prompt));
@@ -236,6 +326,15 @@ fn expressions(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Expression)> {
     if let Some(until) = &step.until {
         found.push((path(&["until", "if"]), &until.condition));
     }
+    if let Some(each) = &step.for_each {
+        found.push((path(&["for_each", "in"]), &each.items));
+        found.extend(each.key.iter().map(|key| (path(&["for_each", "key"]), key)));
+    }
+    if let Some(Undo::Action { verify: Some(verify), .. }) = &step.undo
+        && let Some(condition) = &verify.condition
+    {
+        found.push((path(&["undo", "verify", "if"]), condition));
+    }
     if let Does::Decide(decide) = &step.does {
         for (index, arm) in decide.arms.iter().enumerate() {
             if let Some(condition) = &arm.condition {
@@ -246,9 +345,8 @@ fn expressions(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Expression)> {
     found
 }
 
-impl Plan {
-    fn assemble(stored: Stored) -> Self {
-        let runbook = &stored.runbook;
+impl Shape {
+    fn new(key: String, file: String, source: Digest, runbook: Runbook, facts: BTreeMap<StepId, Facts>) -> Self {
         let ids: Vec<StepId> = runbook.steps.keys().chain(runbook.finally.keys()).cloned().collect();
         let places: IndexMap<StepId, usize> = ids.iter().cloned().enumerate().map(|(index, id)| (id, index)).collect();
         let edges = runbook.steps.values().chain(runbook.finally.values()).map(|step| step.needs.len()).sum();
@@ -263,109 +361,189 @@ impl Plan {
                 }
             }
         }
-        Self { stored, graph, ids, places }
+        Self { key, file, source, runbook, facts, graph, ids, places }
     }
 
+    fn stored(&self) -> StoredPart<'_> {
+        StoredPart {
+            file: Cow::Borrowed(&self.file),
+            source: Cow::Borrowed(&self.source),
+            runbook: Cow::Borrowed(&self.runbook),
+            facts: Cow::Borrowed(&self.facts),
+        }
+    }
+
+    fn read(key: String, part: StoredPart<'_>) -> Arc<Self> {
+        let StoredPart { file, source, runbook, facts } = part;
+        let (file, source) = (file.into_owned(), source.into_owned());
+        Arc::new(Self::new(key, file, source, runbook.into_owned(), facts.into_owned()))
+    }
+}
+
+impl Plan {
     /// The plan as it is stored with a run.
-    pub fn to_json(&self) -> Value {
-        serde_json::to_value(&self.stored).expect("a plan is made of maps with text keys")
+    pub fn to_json(&self) -> String {
+        let stored = Stored {
+            format: self.format,
+            folder: Cow::Borrowed(&self.folder),
+            digest: Cow::Borrowed(&self.digest),
+            inputs: Cow::Borrowed(&self.inputs),
+            file: Cow::Borrowed(&self.shape.file),
+            source: Cow::Borrowed(&self.shape.source),
+            runbook: Cow::Borrowed(&self.shape.runbook),
+            facts: Cow::Borrowed(&self.shape.facts),
+            called: self.called.iter().map(|(key, shape)| (key.clone(), shape.stored())).collect(),
+        };
+        serde_json::to_string(&stored).expect("a plan is made of maps with text keys")
     }
 
     /// Reads a stored plan and holds it against its digest.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| PlanError::Unreadable(error.to_string()))?;
-        let format = value.get("format").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        #[derive(Deserialize)]
+        struct Version {
+            #[serde(default)]
+            format: u32,
+        }
+        let unreadable = |error: serde_json::Error| PlanError::Unreadable(error.to_string());
+        let Version { format } = serde_json::from_str(text).map_err(unreadable)?;
         if format > FORMAT {
             return Err(PlanError::Newer(format));
         }
-        let stored: Stored = serde_json::from_value(value).map_err(|error| PlanError::Unreadable(error.to_string()))?;
-        if digest(&stored.runbook, &stored.inputs, &stored.facts) != stored.digest {
-            return Err(PlanError::Tampered(stored.digest));
+        let stored: Stored<'_> = serde_json::from_str(text).map_err(unreadable)?;
+        let called: BTreeMap<String, Arc<Shape>> =
+            stored.called.into_iter().map(|(key, part)| (key.clone(), Shape::read(key, part))).collect();
+        let own = StoredPart { file: stored.file, source: stored.source, runbook: stored.runbook, facts: stored.facts };
+        let shape = Shape::read(String::new(), own);
+        let inputs = stored.inputs.into_owned();
+        if digest(format, &shape, &called, &inputs) != *stored.digest {
+            return Err(PlanError::Tampered(stored.digest.into_owned()));
         }
-        Ok(Self::assemble(stored))
+        let (folder, digest) = (stored.folder.into_owned(), stored.digest.into_owned());
+        Ok(Self { format, folder, inputs, digest, shape, called: Arc::new(called) })
     }
 
     /// The runbook.
     pub fn runbook(&self) -> &Runbook {
-        &self.stored.runbook
+        &self.shape.runbook
     }
 
     /// The file it came from, as it was named.
     pub fn file(&self) -> &str {
-        &self.stored.file
+        &self.shape.file
     }
 
     /// The folder that relative paths in the runbook start from.
-    pub fn folder(&self) -> &std::path::Path {
-        &self.stored.folder
+    pub fn folder(&self) -> PathBuf {
+        match Path::new(&self.shape.key).parent() {
+            Some(below) if !below.as_os_str().is_empty() => self.folder.join(below),
+            _ => self.folder.clone(),
+        }
     }
 
     /// The same plan for a runbook in this folder. Where a file lies changes nothing of what it means.
     #[must_use]
-    pub fn in_folder(mut self, folder: std::path::PathBuf) -> Self {
-        self.stored.folder = folder;
+    pub fn in_folder(mut self, folder: PathBuf) -> Self {
+        self.folder = folder;
         self
     }
 
     /// The values of all inputs.
     pub fn inputs(&self) -> &IndexMap<String, Value> {
-        &self.stored.inputs
+        &self.inputs
     }
 
     /// The digest of the runbook's meaning and its inputs.
     pub fn digest(&self) -> &Digest {
-        &self.stored.digest
+        &self.digest
     }
 
     /// The digest of the file's bytes.
     pub fn source_digest(&self) -> &Digest {
-        &self.stored.source
+        &self.shape.source
+    }
+
+    /// The plan of the runbook that the step at a place calls, with these inputs. `None` when it calls none.
+    pub fn called(&self, place: usize, given: &BTreeMap<String, Value>) -> Option<Result<Self, Vec<InputProblem>>> {
+        let shape = self.called_shape(place)?;
+        Some(resolve_inputs(&shape.runbook.inputs, given).map(|inputs| {
+            // The plan that calls has the meaning of every called runbook in its own digest.
+            #[derive(Serialize)]
+            struct Called<'c> {
+                by: &'c Digest,
+                key: &'c str,
+                values: BTreeMap<&'c String, &'c Value>,
+            }
+            let meaning = Called { by: &self.digest, key: &shape.key, values: inputs.iter().collect() };
+            let digest = Digest::of_serialized(&meaning);
+            let (format, folder) = (self.format, self.folder.clone());
+            Self { format, folder, inputs, digest, shape, called: Arc::clone(&self.called) }
+        }))
+    }
+
+    fn called_shape(&self, place: usize) -> Option<Arc<Shape>> {
+        let Does::Call(call) = &self.step(place).does else { return None };
+        self.called.get(&call_key(&self.shape.key, &call.file)).cloned()
+    }
+
+    /// The runbook that the step at a place calls.
+    pub fn called_runbook(&self, place: usize) -> Option<&Runbook> {
+        let Does::Call(call) = &self.step(place).does else { return None };
+        self.called.get(&call_key(&self.shape.key, &call.file)).map(|shape| &shape.runbook)
+    }
+
+    /// Every runbook of the plan, its own first, each with its key.
+    pub fn runbooks(&self) -> impl Iterator<Item = (&str, &Runbook)> {
+        std::iter::once(&self.shape).chain(self.called.values()).map(|shape| (shape.key.as_str(), &shape.runbook))
     }
 
     /// How many steps there are, the final ones included.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.shape.ids.len()
     }
 
     /// Is there no step at all?
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.shape.ids.is_empty()
     }
 
     /// The id of the step at a place.
     pub fn id(&self, place: usize) -> &StepId {
-        &self.ids[place]
+        &self.shape.ids[place]
     }
 
     /// The step at a place.
     pub fn step(&self, place: usize) -> &Step {
-        let ordinary = self.stored.runbook.steps.len();
+        let ordinary = self.shape.runbook.steps.len();
         let found = match place.checked_sub(ordinary) {
-            None => self.stored.runbook.steps.get_index(place),
-            Some(place) => self.stored.runbook.finally.get_index(place),
+            None => self.shape.runbook.steps.get_index(place),
+            Some(place) => self.shape.runbook.finally.get_index(place),
         };
         found.expect("places come from this plan").1
     }
 
     /// The place of a step.
     pub fn place(&self, id: &StepId) -> Option<usize> {
-        self.places.get(id).copied()
+        self.shape.places.get(id).copied()
     }
 
     /// Does the step at this place belong to `finally`?
     pub fn is_final(&self, place: usize) -> bool {
-        place >= self.stored.runbook.steps.len()
+        place >= self.shape.runbook.steps.len()
     }
 
     /// What the action of the step at this place is.
     pub fn facts(&self, place: usize) -> &Facts {
-        self.stored.facts.get(&self.ids[place]).expect("every step has facts")
+        self.shape.facts.get(&self.shape.ids[place]).expect("every step has facts")
     }
 
     /// The places of the steps that need the step at `place`, in the order of the file.
     pub fn dependents(&self, place: usize) -> Vec<usize> {
-        let mut found: Vec<usize> =
-            self.graph.neighbors_directed(NodeIndex::new(place), Direction::Outgoing).map(NodeIndex::index).collect();
+        let mut found: Vec<usize> = self
+            .shape
+            .graph
+            .neighbors_directed(NodeIndex::new(place), Direction::Outgoing)
+            .map(NodeIndex::index)
+            .collect();
         found.sort_unstable();
         found
     }
@@ -373,12 +551,14 @@ impl Plan {
     /// Topological waves: the steps of a wave need only steps of earlier ones. Final steps stand in waves of their own.
     pub fn waves(&self) -> Vec<Vec<usize>> {
         let mut level = vec![0_usize; self.len()];
-        let order = petgraph::algo::toposort(&self.graph, None).expect("cycles were refused when the plan was checked");
+        let order =
+            petgraph::algo::toposort(&self.shape.graph, None).expect("cycles were refused when the plan was checked");
         let mut last_ordinary = 0;
         for pass in [false, true] {
             for node in order.iter().map(|node| node.index()).filter(|place| self.is_final(*place) == pass) {
                 let base = if pass { last_ordinary + 1 } else { 0 };
                 level[node] = self
+                    .shape
                     .graph
                     .neighbors_directed(NodeIndex::new(node), Direction::Incoming)
                     .map(|before| level[before.index()] + 1)

@@ -643,6 +643,7 @@ fn row(state: &RunState, place: usize) -> Option<StepRow> {
         Does::Decide(_) => "decide",
         Does::Manual(_) => "manual",
         Does::Gate => "gate",
+        Does::Call(_) => "call",
     };
     let approved = record.decisions.iter().filter(|decision| decision.answer == Answer::Approve);
     Some(StepRow {

@@ -90,7 +90,7 @@ impl<'s> Rendering<'s> {
                 self.digest(uses, &timeless)
             }
             Does::Action { uses, .. } => self.digest(uses, &params),
-            Does::Decide(_) | Does::Manual(_) | Does::Gate => self.digest("none", &Value::Null),
+            Does::Call(_) | Does::Decide(_) | Does::Manual(_) | Does::Gate => self.digest("none", &Value::Null),
         };
         Ok(Prepared { params, digest })
     }

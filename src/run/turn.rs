@@ -62,7 +62,7 @@ fn turn(
             (arm, outputs) => Ok(Event::Decided { step: id.clone(), arm, outputs }),
         },
         Does::Manual(_) => Ok(Event::ManualAsked { step: id.clone(), text: rendering.manual_text()? }),
-        Does::Gate => Err(ActionError::new(ErrorKind::Internal, "a bare gate has nothing to run")),
+        Does::Call(_) | Does::Gate => Err(ActionError::new(ErrorKind::Internal, "a bare gate has nothing to run")),
         Does::Action { .. } => Ok(Event::AttemptStarted {
             step: id.clone(),
             attempt: state.next_attempt(id),

@@ -32,6 +32,12 @@ pub struct Runbook {
     /// The secrets it uses, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretSource>,
+    /// What only one run at a time may hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
+    /// How long the whole run may take, from its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
     /// Its steps, in the order of the file.
     pub steps: IndexMap<StepId, Step>,
     /// What follows the first failure.
@@ -40,6 +46,32 @@ pub struct Runbook {
     /// Steps that run however the run ended.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub finally: IndexMap<StepId, Step>,
+    /// What it gives to a runbook that calls it.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub outputs: IndexMap<String, Given>,
+}
+
+/// Something that only one run at a time may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Its name, the same in every runbook that means the same thing: `vercel:shop:production`.
+    pub name: Template,
+    /// How long to wait for the run that holds it; without it, not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<HumanDuration>,
+}
+
+/// Something that a called runbook gives back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// What it may be.
+    #[serde(rename = "type")]
+    pub kind: OutputType,
+    /// What it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its value, once every step has ended.
+    pub value: Templated,
 }
 
 impl Runbook {
@@ -232,9 +264,15 @@ pub struct Step {
     /// May the run go on when it fails?
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_failure: bool,
-    /// How long one try may take.
+    /// Set when it is done once for each item of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+    /// How long one try may take; of a call, how long the called runbook may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
+    /// How long the step may take with all its tries, pauses and items, from the moment it begins to act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<HumanDuration>,
     /// When to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
@@ -263,12 +301,100 @@ pub enum Does {
         /// Its parameters.
         with: Templated,
     },
+    /// Runs another runbook, in the same run.
+    Call(Call),
     /// Chooses the first arm whose condition holds.
     Decide(Decide),
     /// Asks a person to do something.
     Manual(Manual),
     /// Only asks for an approval.
     Gate,
+}
+
+/// A call of another runbook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Its file, relative to the folder of the runbook that calls it.
+    pub file: String,
+    /// Its inputs.
+    pub with: Templated,
+    /// Secrets it is given, by the name it knows them by: the value is the name they have here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// What a called runbook is known by within a plan: its path from the folder of the plan's own runbook. `caller` is the
+/// key of the runbook that names `file`, empty for the plan's own.
+pub fn call_key(caller: &str, file: &str) -> String {
+    if file.starts_with('/') {
+        return file.to_owned();
+    }
+    let mut parts: Vec<&str> = match caller.rsplit_once('/') {
+        Some((folder, _)) => folder.split('/').collect(),
+        None => Vec::new(),
+    };
+    for part in file.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| !last.is_empty() && *last != "..") => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    parts.join("/")
+}
+
+/// A step that is done once for each item of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForEach {
+    /// The list. It is looked at once, when the step begins.
+    #[serde(rename = "in")]
+    pub items: Expression,
+    /// What the item is called in the step's texts.
+    #[serde(rename = "as")]
+    pub name: String,
+    /// What tells the items apart; without it, the item itself where it is a text or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Expression>,
+    /// How many items at once; without it, as many as the run lets steps run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u32>,
+    /// Begin with one item, then two, then four, each time when all before have ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ramp: bool,
+    /// How many failed items make the step fail; no further item begins then.
+    #[serde(default)]
+    pub fail_after: FailAfter,
+}
+
+/// How many failed items make a loop fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailAfter {
+    /// So many.
+    Items(u32),
+    /// So many of a hundred, but at least one.
+    Percent(u32),
+}
+
+impl Default for FailAfter {
+    fn default() -> Self {
+        Self::Items(1)
+    }
+}
+
+impl FailAfter {
+    /// How many failures that is for a list of this length.
+    pub fn of(self, items: usize) -> usize {
+        match self {
+            Self::Items(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
+            Self::Percent(percent) => {
+                let percent = usize::try_from(percent).unwrap_or(100);
+                (items.saturating_mul(percent)).div_ceil(100).max(1)
+            }
+        }
+    }
 }
 
 /// The arms of a `decide` step.
@@ -367,6 +493,26 @@ pub struct Until {
     pub every: HumanDuration,
     /// How long to go on looking.
     pub within: HumanDuration,
+    /// What it means when it has not become true by then.
+    #[serde(default, skip_serializing_if = "GivingUp::is_failure")]
+    pub on_timeout: GivingUp,
+}
+
+/// What it means when something has not become true in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum GivingUp {
+    /// The step has failed.
+    #[default]
+    Fail,
+    /// The step has succeeded all the same; `STEP.met` is false.
+    Succeed,
+}
+
+impl GivingUp {
+    fn is_failure(&self) -> bool {
+        *self == Self::Fail
+    }
 }
 
 /// How a step is reversed.
@@ -381,7 +527,28 @@ pub enum Undo {
         uses: String,
         /// Its parameters.
         with: Templated,
+        /// How long one try may take.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout: Option<HumanDuration>,
+        /// When to try again; without it, as the step itself is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Retry>,
+        /// How it is seen that the step is reversed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verify: Option<Verify>,
     },
+}
+
+/// How it is seen that a step is reversed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// An action that only looks.
+    pub uses: String,
+    /// Its parameters.
+    pub with: Templated,
+    /// What must hold; `outputs` are those of the look. Without it, the look must succeed.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Expression>,
 }
 
 /// An emergency measure that a step puts in force.
@@ -392,6 +559,26 @@ pub struct Measure {
     /// The step that ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_by: Option<StepId>,
+    /// What happens when it expires.
+    #[serde(default, skip_serializing_if = "OnExpiry::holds")]
+    pub on_expiry: OnExpiry,
+}
+
+/// What happens when an emergency measure expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// Nothing by itself: it is overdue, and told as such.
+    #[default]
+    Hold,
+    /// The step is undone. The run is not over before.
+    Undo,
+}
+
+impl OnExpiry {
+    fn holds(&self) -> bool {
+        *self == Self::Hold
+    }
 }
 
 /// A value in which some texts are templates.

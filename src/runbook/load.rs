@@ -8,8 +8,8 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::document::{
-    Approval, Arm, AskField, Backoff, Decide, Does, Input, InputType, Level, Manual, Measure, Need, OnFailure,
-    OnTimeout, OutputType, Retry, Runbook, Step, StepResult, Templated, Undo, Until,
+    Approval, Arm, AskField, Backoff, Decide, Does, GivingUp, Input, InputType, Level, Manual, Measure, Need, OnExpiry,
+    OnFailure, OnTimeout, OutputType, Retry, Runbook, Step, StepResult, Templated, Undo, Until,
 };
 use super::fields;
 use super::node::{self, Content, Node};
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub source: Arc<Source>,
     /// What could not be read of it. Whatever could be is in [`Self::runbook`], so that one look finds every mistake.
     pub problems: Vec<Diagnostic>,
+    /// Every runbook that it calls, and that those call, by [`super::call_key`].
+    pub called: BTreeMap<String, Loaded>,
     node: Arc<Node>,
 }
 
@@ -94,7 +96,7 @@ pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let runbook = reader.runbook(&node);
     let problems = reader.problems;
     match runbook {
-        Some(runbook) => Ok(Loaded { runbook, source, problems, node: Arc::new(node) }),
+        Some(runbook) => Ok(Loaded { runbook, source, problems, called: BTreeMap::new(), node: Arc::new(node) }),
         None => Err(problems),
     }
 }
@@ -156,9 +158,12 @@ impl Reader<'_> {
             outage_of: top.get("outage_of").map(|node| self.texts(node, "`outage_of`")).unwrap_or_default(),
             inputs,
             secrets,
+            locks: Vec::new(),
+            timeout: None,
             steps,
             on_failure: on_failure.unwrap_or_default(),
             finally,
+            outputs: IndexMap::new(),
         })
     }
 
@@ -303,7 +308,9 @@ impl Reader<'_> {
             condition: known.get("if").and_then(|node| self.expression(node, "`if`")),
             approval: known.get("approval").and_then(|node| self.approval(node, &what)),
             allow_failure: self.optional_flag(&known, "allow_failure"),
+            for_each: None,
             timeout: known.get("timeout").and_then(|node| self.duration(node, "`timeout`")),
+            deadline: None,
             retry: known.get("retry").and_then(|node| self.retry(node, &what)),
             until: known.get("until").and_then(|node| self.until(node, &what)),
             undo: known.get("undo").and_then(|node| self.undo(node, &what)),
@@ -652,6 +659,7 @@ impl Reader<'_> {
             condition: self.expression(known.get("if")?, "`if`")?,
             every,
             within: self.duration(known.get("within")?, "`within`")?,
+            on_timeout: GivingUp::Fail,
         })
     }
 
@@ -680,7 +688,7 @@ impl Reader<'_> {
             let at = script.0.find("{{").unwrap_or(0);
             self.templated_script(node.at(&["script"]), &script.0, at);
         }
-        Some(Undo::Action { uses, with })
+        Some(Undo::Action { uses, with, timeout: None, retry: None, verify: None })
     }
 
     fn measure(&mut self, node: &Node, what: &str) -> Option<Measure> {
@@ -696,7 +704,11 @@ impl Reader<'_> {
         {
             self.error(known.get("expires")?.span, "duration", format!("`expires`: {error}"));
         }
-        Some(Measure { expires, closed_by: known.get("closed_by").and_then(|node| self.needed(node, what)) })
+        Some(Measure {
+            expires,
+            closed_by: known.get("closed_by").and_then(|node| self.needed(node, what)),
+            on_expiry: OnExpiry::Hold,
+        })
     }
 
     /// A value in which any text may be a template. Parts without one are kept as plain JSON.

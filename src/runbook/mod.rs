@@ -10,8 +10,9 @@ mod read;
 pub mod template;
 
 pub use document::{
-    Approval, Arm, AskField, Backoff, Decide, Does, Input, InputType, Level, Manual, Measure, Need, OnFailure,
-    OnTimeout, OutputType, Retry, Runbook, Step, StepResult, Templated, Undo, Until,
+    Approval, Arm, AskField, Backoff, Call, Decide, Does, FailAfter, ForEach, Given, GivingUp, Input, InputType, Level,
+    Lock, Manual, Measure, Need, OnExpiry, OnFailure, OnTimeout, OutputType, Retry, Runbook, Step, StepResult,
+    Templated, Undo, Until, Verify, call_key,
 };
 pub use input::{InputProblem, resolve as resolve_inputs};
 pub use load::{Loaded, load, load_file};

@@ -84,7 +84,7 @@ impl Store {
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     let folder = RunFolder { id, path };
-                    folder.write_durably(PLAN, plan.to_json().to_string().as_bytes())?;
+                    folder.write_durably(PLAN, plan.to_json().as_bytes())?;
                     File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
                     return Ok(folder);
                 }
