@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use runbook::action::{ActionError, ErrorKind, Reporter, Undone};
 use runbook::actions;
-use runbook::base::{Attempt, Digest, Redactor, RunId, Source, StepId, Timestamp};
+use runbook::base::{Attempt, Digest, Redactor, RunId, Source, StepPath, Timestamp};
 use runbook::plan::{self, Plan};
 use runbook::report::{self, Console, LogReporter, Mode, Summary};
 use runbook::run::{
     Answer, AttemptResult, Cause, Decision, Doubt, Event, Limits, ManualResult, Next, Outcome, Recorded, Timer,
-    UndoResult,
+    UndoResult, Why,
 };
 use runbook::runbook::StepResult;
 use runbook::runlog::{LogFile, RunLog, Store};
@@ -81,8 +81,8 @@ fn plan() -> Arc<Plan> {
     }
 }
 
-fn id(text: &str) -> StepId {
-    StepId::new(text).unwrap()
+fn id(text: &str) -> StepPath {
+    StepPath::parse(text).unwrap()
 }
 
 /// Events, written down as they would have been.
@@ -105,6 +105,7 @@ impl Story {
             drill: drill.map(str::to_owned),
             limits: Limits { io: 8, processes: 2 },
             version: "0.1.0".to_owned(),
+            locks: Vec::new(),
         };
         story.happens(0, started);
         story
@@ -125,7 +126,7 @@ impl Story {
         let result = AttemptResult::Succeeded { outputs };
         self.happens(
             after,
-            Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next: Next::End },
+            Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next: Next::End, met: None },
         )
     }
 
@@ -133,14 +134,14 @@ impl Story {
         let result = AttemptResult::Failed { error };
         self.happens(
             after,
-            Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next: Next::End },
+            Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next: Next::End, met: None },
         )
     }
 
     fn pauses(&mut self, step: &str, attempt: u32, result: AttemptResult) -> &mut Self {
         let at = self.now.saturating_add(jiff::SignedDuration::from_secs(5)).unwrap();
         let next = Next::Again { at };
-        self.happens(0, Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next })
+        self.happens(0, Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next, met: None })
             .happens(5, Event::TimerFired { timer: Timer::Again { step: id(step) } })
     }
 
@@ -204,7 +205,7 @@ impl Story {
     }
 
     fn finally(&mut self, outcome: Outcome) -> &mut Self {
-        self.happens(0, Event::FinallyBegan { outcome }).begins(0, "report", 1)
+        self.happens(0, Event::FinallyBegan { outcome, within: None }).begins(0, "report", 1)
     }
 
     fn over(&mut self, outcome: Outcome) -> &mut Self {
@@ -281,8 +282,15 @@ fn rolled_back() -> Story {
         .fails(20, "deploy", 1, error)
         .needs("bypass_works", "deploy", StepResult::Failed)
         .needs("close_bypass", "bypass_works", StepResult::Skipped)
-        .happens(0, Event::UndoStarted { step: id("open_bypass"), params: None })
-        .happens(2, Event::UndoFinished { step: id("open_bypass"), result: UndoResult::Undone { undone } })
+        .happens(
+            0,
+            Event::RollbackBegan { within: None, steps: vec![id("open_bypass")], because: Why::Failure },
+        )
+        .happens(0, Event::UndoStarted { step: id("open_bypass"), attempt: Attempt::FIRST, params: None })
+        .happens(
+            2,
+            Event::UndoFinished { step: id("open_bypass"), result: UndoResult::Undone { undone }, next: Next::End },
+        )
         .finally(Outcome::RolledBack)
         .over(Outcome::RolledBack);
     story
@@ -318,10 +326,11 @@ fn resumed() -> Story {
     let mut story = Story::new(None);
     story
         .bypassed()
-        .happens(300, Event::RunResumed { by: "user:dave".to_owned() })
+        .happens(300, Event::RunResumed { by: "user:dave".to_owned(), locks: Vec::new() })
         .happens(
             60,
             Event::DoubtResolved {
+                undo: false,
                 step: id("deploy"),
                 doubt: Doubt::Happened { outputs: json!({}) },
                 by: "user:dave".to_owned(),
@@ -394,7 +403,7 @@ fn a_run_that_was_resumed_and_its_doubt_resolved() {
 #[test]
 fn a_run_in_doubt_and_one_that_waits_say_so() {
     let mut story = Story::new(None);
-    story.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned() });
+    story.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned(), locks: Vec::new() });
     let summary = story.summary();
     assert_eq!(summary.in_doubt, [id("deploy")]);
     assert!(story.console(Mode::Quiet).starts_with("in doubt after"), "{}", story.console(Mode::Quiet));
@@ -407,7 +416,7 @@ fn a_run_in_doubt_and_one_that_waits_say_so() {
 #[test]
 fn a_console_that_takes_over_tells_only_what_is_new() {
     let mut story = Story::new(Some("recovers"));
-    story.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned() });
+    story.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned(), locks: Vec::new() });
     let out = Shared::default();
     let mut console = Console::new(Arc::clone(&story.plan), Mode::Plain, out.clone());
     let (last, before) = story.events.split_last().unwrap();
@@ -510,7 +519,7 @@ fn every_documented_field_exists_and_every_field_is_documented() {
     let mut waits = Story::new(None);
     waits.triaged();
     let mut in_doubt = Story::new(None);
-    in_doubt.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned() });
+    in_doubt.bypassed().happens(300, Event::RunResumed { by: "user:dave".to_owned(), locks: Vec::new() });
     let mut over = recovered(None);
     over.over(Outcome::Succeeded);
     let samples: Vec<Value> = [over, rolled_back(), waits, in_doubt]

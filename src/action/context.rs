@@ -1,5 +1,6 @@
 //! `ActionContext`: the only way from an action to the world.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{ActionError, ErrorKind};
-use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepId, Timestamp};
+use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
 use crate::{http, process};
 
 /// The ways to the world, made once for a run. A drill gives other ones to the same engine and the same actions.
@@ -23,8 +24,6 @@ pub struct Doors {
     pub secrets: Arc<SecretStore>,
     /// Writes reports from the run log.
     pub reporter: Arc<dyn Reporter>,
-    /// The folder that relative paths in the runbook start from.
-    pub folder: PathBuf,
     /// The folder for files that the run leaves behind.
     pub artifacts: PathBuf,
 }
@@ -49,7 +48,7 @@ pub struct Target {
     /// The run.
     pub run: RunId,
     /// The step.
-    pub step: StepId,
+    pub step: StepPath,
     /// The try.
     pub attempt: Attempt,
     /// The same for every try of this step in this run: `RUN/STEP`.
@@ -58,6 +57,10 @@ pub struct Target {
     pub repeat: bool,
     /// The last checkpoint an earlier try saved.
     pub checkpoint: Option<Value>,
+    /// The folder that relative paths in the step's runbook start from.
+    pub folder: PathBuf,
+    /// Which secret of the run the names in the step's runbook stand for.
+    pub secrets: Arc<BTreeMap<String, String>>,
 }
 
 /// What an action is given: who it is, and the doors.
@@ -128,6 +131,7 @@ impl ActionContext {
 
     /// A reference to a secret that the HTTP door will fill in. Fails at once when the secret cannot be had.
     pub fn secret(&self, name: &str) -> Result<String, ActionError> {
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
     }
@@ -163,7 +167,7 @@ impl ActionContext {
 
     /// The folder that relative paths in the runbook start from.
     pub fn folder(&self) -> &std::path::Path {
-        &self.doors.folder
+        &self.target.folder
     }
 
     /// The folder for files that the run leaves behind.
@@ -182,7 +186,14 @@ impl From<http::HttpError> for ActionError {
             http::HttpError::BadRequest(_) => ErrorKind::InvalidParams,
             http::HttpError::Secret(_) => ErrorKind::Secret,
         };
-        Self::new(kind, error.to_string())
+        // Whoever got no answer, or half of one, cannot know what the other side did with the request.
+        let uncertain = match &error {
+            http::HttpError::Timeout { sent, .. } | http::HttpError::Network { sent, .. } => *sent,
+            http::HttpError::TooLarge { .. } | http::HttpError::Broken { .. } => true,
+            http::HttpError::Refused { .. } | http::HttpError::BadRequest(_) | http::HttpError::Secret(_) => false,
+        };
+        let failure = Self::new(kind, error.to_string());
+        if uncertain { failure.uncertain() } else { failure }
     }
 }
 

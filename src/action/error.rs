@@ -136,6 +136,9 @@ pub struct ActionError {
     /// How long the other side asked us to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Nobody knows whether it happened: no answer came, or only a part of one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncertain: bool,
     /// What was found out although it failed; expressions read it as `.outputs` of the failed step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Box<Value>>,
@@ -151,6 +154,7 @@ impl ActionError {
             code: None,
             trace: None,
             retry_after_ms: None,
+            uncertain: false,
             outputs: None,
         }
     }
@@ -159,6 +163,13 @@ impl ActionError {
     #[must_use]
     pub fn with_outputs(mut self, outputs: &impl Serialize) -> Self {
         self.outputs = serde_json::to_value(outputs).ok().map(Box::new);
+        self
+    }
+
+    /// The same failure of something that may have happened all the same.
+    #[must_use]
+    pub fn uncertain(mut self) -> Self {
+        self.uncertain = true;
         self
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{ActionContext, ActionError, Checkpoints, Doors, Reporter, Target};
-use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepId, Timestamp};
+use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
 use crate::{http, process};
 
 /// A request as the vendor saw it.
@@ -195,7 +195,6 @@ impl Bench {
             clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
             secrets,
             reporter: Arc::new(PlainReporter),
-            folder: std::env::temp_dir(),
             artifacts: fresh_folder(),
         };
         Self { doors: Arc::new(doors), notes: Arc::default(), seen, cancel: CancellationToken::new() }
@@ -217,10 +216,12 @@ impl Bench {
         let target = Target {
             key: format!("{run}/the_step"),
             run,
-            step: StepId::new("the_step").unwrap(),
+            step: StepPath::parse("the_step").unwrap(),
             attempt: if earlier.is_some() { Attempt::FIRST.next() } else { Attempt::FIRST },
             repeat: earlier.is_some(),
             checkpoint: earlier.flatten(),
+            folder: std::env::temp_dir(),
+            secrets: Arc::default(),
         };
         let notes: Arc<dyn Checkpoints> = self.notes.clone();
         ActionContext::new(target, Arc::clone(&self.doors), notes, self.cancel.clone())

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::SystemClock;
 use crate::base::{Clock, Redactor, SecretStore};
 use crate::drill::{Scenario, Score, ScriptedPeople, World};
-use crate::engine::People;
+use crate::engine::{NoLocks, People};
 use crate::http::Origins;
 use crate::process::NoProcesses;
 use crate::run::Event;
@@ -97,7 +97,7 @@ pub(super) fn resume(run: OpenRun, store: &Store, quiet: bool, format: Format) -
     let settings = run.folder.read(SETTINGS)?.unwrap_or_default();
     let settings: Settings = serde_json::from_str(&settings)
         .map_err(|error| CliError::Drill(format!("how it was started cannot be read: {error}")))?;
-    rehearse(run, Event::RunResumed { by: env::user() }, &scenario, &settings, store, quiet, format)
+    rehearse(run, Event::RunResumed { by: env::user(), locks: Vec::new() }, &scenario, &settings, store, quiet, format)
 }
 
 fn rehearse(
@@ -122,7 +122,7 @@ fn rehearse(
     } else {
         Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.clock()))
     };
-    let (ending, summary, state) = drive(run, first, &surroundings, people, &console, store)?;
+    let (ending, summary, state) = drive(run, vec![first], &surroundings, people, Arc::new(NoLocks), &console, store)?;
     conclude((&ending, &summary, &state), &folder, &console);
     if let Some(reason) = world.broken() {
         return Err(CliError::Drill(format!("the world's record cannot be written: {reason}")));
@@ -146,8 +146,7 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
     let given = scenario.secrets.clone().into_iter().collect();
     let missing: Vec<String> = run
         .plan
-        .runbook()
-        .secrets
+        .secrets()
         .keys()
         .filter(|name| !scenario.secrets.contains_key(*name))
         .map(|name| format!("the scenario gives no value for secret `{name}`"))
@@ -156,7 +155,8 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
         return Err(CliError::Secrets(missing));
     }
     let redactor: Arc<Redactor> = Arc::default();
-    let secrets = SecretStore::new(run.plan.runbook().secrets.clone(), redactor).with_given(given);
+    let sources = run.plan.secrets().into_iter().map(|(name, (source, _))| (name, source)).collect();
+    let secrets = SecretStore::new(sources, redactor).with_given(given);
     Ok(Surroundings {
         clock: world.clock(),
         origins,

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::action::{Doors, Registry};
 use crate::actions;
-use crate::base::{Clock, Redactor, SecretSource, SecretStore};
-use crate::engine::{Approvers, Embedded, Ending, EngineError, Notice, Parts, People, Stop};
+use crate::base::{Clock, Redactor, SecretSource, SecretStore, StepPath, Timestamp};
+use crate::engine::{Approvers, Embedded, Ending, EngineError, Locks, Notice, Parts, People, Stop};
 use crate::http::{Client, Origins};
 use crate::plan::Plan;
 use crate::process::{LocalProcesses, Processes};
 use crate::report::{Console, LogReporter, Mode, Summary};
-use crate::run::{Event, Recorded, RunState};
-use crate::runlog::{LogFile, Repair, RunFolder, Store};
+use crate::run::{Cause, Event, Recorded, RunState};
+use crate::runlog::{Inbox, LogFile, Repair, RunFolder, Store};
 
 use super::env;
 use super::errors::CliError;
@@ -32,16 +32,18 @@ pub(super) struct OpenRun {
 
 impl OpenRun {
     /// Begins a new run: its plan is stored before anything else happens.
-    pub(super) fn create(
-        store: &Store,
-        plan: Plan,
-        now: crate::base::Timestamp,
-        redactor: Arc<Redactor>,
-    ) -> Result<Self, CliError> {
+    pub(super) fn create(store: &Store, plan: Plan, now: Timestamp, redactor: Arc<Redactor>) -> Result<Self, CliError> {
         let folder = store.create(&plan, now)?;
         let log = LogFile::create(&folder.log(), redactor)?;
         let plan = Arc::new(plan);
         Ok(Self { folder, state: RunState::new(Arc::clone(&plan)), plan, log, repair: None, past: Vec::new() })
+    }
+
+    /// A run that could not begin leaves no trace.
+    pub(super) fn forget(self, error: impl Into<CliError>) -> CliError {
+        // What cannot be removed is an empty run, which `runbook runs` shows as such.
+        let _ = std::fs::remove_dir_all(self.folder.path());
+        error.into()
     }
 
     /// Opens a run to go on with it, from the plan that is stored with it.
@@ -91,12 +93,12 @@ impl Surroundings {
     /// The world as it is.
     pub(super) fn real(plan: &Plan, origins: Origins, redactor: Arc<Redactor>) -> Self {
         // Every path in a runbook starts from its own folder.
-        let sources = plan.runbook().secrets.iter().map(|(name, source)| {
+        let sources = plan.secrets().into_iter().map(|(name, (source, folder))| {
             let source = match source {
-                SecretSource::File(path) => SecretSource::File(plan.folder().join(path)),
-                SecretSource::Env(_) => source.clone(),
+                SecretSource::File(path) => SecretSource::File(folder.join(path)),
+                SecretSource::Env(_) => source,
             };
-            (name.clone(), source)
+            (name, source)
         });
         let secrets = Arc::new(SecretStore::new(sources.collect(), redactor));
         let processes = Arc::new(LocalProcesses::new(Arc::clone(&secrets)));
@@ -114,8 +116,7 @@ impl Surroundings {
     /// Fetches every declared secret now, so that a missing one is found before anything has happened.
     pub(super) fn check_secrets(&self, plan: &Plan) -> Result<(), CliError> {
         let missing: Vec<String> = plan
-            .runbook()
-            .secrets
+            .secrets()
             .keys()
             .filter_map(|name| self.secrets.get(name).err())
             .map(|error| error.to_string())
@@ -130,7 +131,6 @@ impl Surroundings {
             clock: Arc::clone(&self.clock),
             secrets: Arc::clone(&self.secrets),
             reporter: Arc::new(LogReporter::new(store.clone(), run.plan.folder())),
-            folder: run.plan.folder().to_owned(),
             artifacts: run.folder.path().to_owned(),
         })
     }
@@ -154,9 +154,10 @@ pub(super) fn console(run: &OpenRun, quiet: bool, speed: f64) -> SharedConsole {
 /// Drives the run until it ends or cannot go on here. Returns how, and the run's state.
 pub(super) fn drive(
     run: OpenRun,
-    first: Event,
+    first: Vec<Event>,
     surroundings: &Surroundings,
     people: Arc<dyn People>,
+    locks: Arc<dyn Locks>,
     console: &SharedConsole,
     store: &Store,
 ) -> Result<(Ending, Summary, RunState), CliError> {
@@ -176,8 +177,10 @@ pub(super) fn drive(
         doors,
         people,
         approvers,
+        locks,
         notices,
         log: Box::new(run.log),
+        inbox: Some(Inbox::of(run.folder.path())),
         stop: stop.clone(),
     };
     let mut engine = Embedded::new(parts);
@@ -246,7 +249,7 @@ pub(super) fn conclude(
     console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary);
     let run = &folder.id;
     let words =
-        |steps: &[crate::base::StepId]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
+        |steps: &[crate::base::StepPath]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
     match ending {
         Ending::Finished(outcome) => {
             if *outcome == crate::run::Outcome::Cancelled {
@@ -266,6 +269,7 @@ pub(super) fn conclude(
             anstream::eprintln!("nobody saw how these ended: {}", words(steps));
             for step in steps {
                 anstream::eprintln!("look, then say:  runbook resume {run} --happened {step}");
+                anstream::eprintln!("            or:  runbook resume {run} --did-not-happen {step}");
                 anstream::eprintln!("            or:  runbook resume {run} --again {step}");
             }
             Exit::Stuck
@@ -291,32 +295,81 @@ pub(super) struct Answers {
     /// Say that a step in doubt is to be done again.
     #[arg(long, value_name = "STEP")]
     pub(super) again: Vec<String>,
+    /// Say that a step in doubt did not happen: it counts as failed.
+    #[arg(long, value_name = "STEP")]
+    pub(super) did_not_happen: Vec<String>,
+}
+
+/// What somebody wants of single steps, whatever the runbook says.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Wishes {
+    /// Leave a step out. Needs `--reason`.
+    #[arg(long, value_name = "STEP", requires = "reason")]
+    skip: Vec<String>,
+    /// Run a step although its condition does not hold, or what it needs ended otherwise. Opens no gate. Needs `--reason`.
+    #[arg(long, value_name = "STEP", requires = "reason")]
+    force: Vec<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Wishes {
+    /// The events that record these wishes after `first`. Refused when the run cannot grant one, with nothing changed.
+    pub(super) fn events(&self, state: &RunState, first: &Event, now: Timestamp) -> Result<Vec<Event>, CliError> {
+        let (by, reason) = (env::user(), self.reason.clone().unwrap_or_default());
+        let because = Cause::Person { by: by.clone(), reason: reason.clone() };
+        let mut wanted = Vec::new();
+        for step in &self.skip {
+            wanted.push(Event::StepSkipped { step: known_step(state, step)?, because: because.clone() });
+        }
+        for step in &self.force {
+            let step = known_step(state, step)?;
+            wanted.push(Event::StepForced { step, by: by.clone(), reason: reason.clone() });
+        }
+        let mut ahead = state.clone();
+        for event in std::iter::once(first).chain(&wanted) {
+            ahead.apply(&Recorded { at: now, event: event.clone() }).map_err(|refused| CliError::Usage {
+                message: refused.to_string(),
+                hint: Some("nothing was changed; `runbook show RUN` tells where each step stands".to_owned()),
+            })?;
+        }
+        Ok(wanted)
+    }
+}
+
+/// The step of a run that somebody named.
+pub(super) fn known_step(state: &RunState, text: &str) -> Result<StepPath, CliError> {
+    let named = StepPath::parse(text).ok().filter(|path| state.record(path).is_some());
+    named.ok_or_else(|| {
+        let known = state.records().map(|(path, _)| path.as_str());
+        let near = crate::base::diagnostic::nearest(text, known);
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "steps of a called runbook are named like `call/step`, items like `step[key]`, once they are known"
+                .to_owned(),
+        };
+        CliError::Usage { message: format!("the run has no step `{text}`"), hint: Some(hint) }
+    })
 }
 
 impl Answers {
     /// Was anything answered?
     pub(super) fn is_empty(&self) -> bool {
-        [&self.approve, &self.reject, &self.answer, &self.happened, &self.again].iter().all(|given| given.is_empty())
+        let given = [&self.approve, &self.reject, &self.answer, &self.happened, &self.again, &self.did_not_happen];
+        given.iter().all(|given| given.is_empty())
     }
 
-    /// Refuses flags that name no step of the plan.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(), CliError> {
-        let known: Vec<&str> = (0..plan.len()).map(|place| plan.id(place).as_str()).collect();
+    /// Refuses flags that name no step of the run. A step of a called runbook may not be known before it is called.
+    pub(super) fn check(&self, state: &RunState) -> Result<(), CliError> {
         let answered = self.parsed()?;
-        let named =
-            self.approve.iter().chain(&self.reject).chain(&self.happened).chain(&self.again).chain(answered.keys());
-        for step in named {
-            if !known.contains(&step.as_str()) {
-                let near = crate::base::diagnostic::nearest(step, known.iter().copied());
-                return Err(CliError::Usage {
-                    message: format!("the runbook has no step `{step}`"),
-                    hint: near.map(|near| format!("did you mean `{near}`?")),
-                });
-            }
+        let named = [&self.approve, &self.reject, &self.happened, &self.again, &self.did_not_happen];
+        for step in named.into_iter().flatten().chain(answered.keys()).filter(|step| !step.contains(['/', '['])) {
+            known_step(state, step)?;
         }
         for step in self.approve.iter().chain(&self.reject) {
-            let gated = crate::base::StepId::new(step).ok().and_then(|id| plan.runbook().step(&id).cloned());
-            if gated.is_none_or(|step| step.approval.is_none()) {
+            let written = StepPath::parse(step).ok().and_then(|path| state.step(&path));
+            if written.is_some_and(|step| step.approval.is_none()) {
                 return Err(CliError::usage(format!("step `{step}` has no gate to open")));
             }
         }

@@ -4,7 +4,7 @@ use crate::base::{Diagnostic, Severity};
 use crate::engine::{ApproversError, EngineError};
 use crate::http::OriginsError;
 use crate::plan::{InputProblem, Unplanned};
-use crate::runlog::{LogError, StoreError};
+use crate::runlog::{LockError, LogError, StoreError};
 
 use super::exit::Exit;
 
@@ -32,6 +32,9 @@ pub(super) enum CliError {
     /// A log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A lock cannot be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The engine could not go on.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -123,6 +126,17 @@ impl CliError {
                 "the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned(),
             ),
             Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
+            Self::Lock(LockError::Held { holder, is_led: true }) => holder.run.as_ref().map(|run| {
+                format!("wait for it, or `runbook watch {run}`; `locks: [{{ name: …, wait: 10m }}]` waits by itself")
+            }),
+            Self::Lock(LockError::Held { holder, is_led: false }) => holder.run.as_ref().map(|run| {
+                let name = &holder.name;
+                format!("go on with it: `runbook resume {run}`, or free it: `runbook locks break '{name}' --reason …`")
+            }),
+            Self::Lock(LockError::Fenced { .. }) => Some(
+                "look what was done meanwhile, then `runbook resume RUN --take-locks`; nothing was changed".to_owned(),
+            ),
+            Self::Lock(LockError::Unknown(_)) => Some("`runbook locks` lists those that are held".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
             _ => None,
@@ -136,11 +150,15 @@ impl CliError {
             }
             Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } => Exit::Usage,
             Self::Store(StoreError::NoRun { .. } | StoreError::Ambiguous { .. }) => Exit::Usage,
-            Self::Log(LogError::Locked { .. }) => Exit::Locked,
+            Self::Log(LogError::Locked { .. }) | Self::Lock(LockError::Held { .. } | LockError::Fenced { .. }) => {
+                Exit::Locked
+            }
+            Self::Lock(LockError::Unknown(_)) => Exit::Usage,
             Self::Store(StoreError::Io { .. }) => Exit::Preflight,
             Self::Stale(_) | Self::Report(_) => Exit::Failed,
             Self::Store(_)
             | Self::Log(_)
+            | Self::Lock(LockError::Io { .. })
             | Self::Engine(_)
             | Self::Replay { .. }
             | Self::Drill(_)

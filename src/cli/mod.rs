@@ -9,6 +9,7 @@ mod errors;
 mod exit;
 mod find;
 mod flags;
+mod locks;
 mod plan;
 mod report;
 mod resume;
@@ -49,6 +50,8 @@ enum Command {
     Resume(resume::Resume),
     /// List the runs on this machine, the newest first.
     Runs(runs::Runs),
+    /// List the locks that runs hold, or break one open.
+    Locks(locks::LocksCommand),
     /// Show what is known of a run.
     Show(show::Show),
     /// Write a run's report.
@@ -76,6 +79,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Drill(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Runs(command) => command.run(),
+        Command::Locks(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::base::Redactor;
-use crate::run::{Event, Outcome};
+use crate::run::{Event, Outcome, locks_held};
 use crate::runlog::Store;
 
-use super::drive::{Answers, OpenRun, Surroundings, conclude, console, drive};
+use super::drive::{Answers, OpenRun, Surroundings, Wishes, conclude, console, drive};
 use super::errors::CliError;
 use super::exit::Exit;
 use super::flags::{Endpoints, Format};
+use super::locks::StoreLocks;
 use super::terminal::Terminal;
 use super::{drill, env};
 
@@ -23,6 +24,11 @@ pub(super) struct Resume {
     run: String,
     #[command(flatten)]
     answers: Answers,
+    #[command(flatten)]
+    wishes: Wishes,
+    /// Take locks anew that have changed hands since the run held them. Look first what the other run did.
+    #[arg(long)]
+    take_locks: bool,
     #[command(flatten)]
     endpoints: Endpoints,
     /// Show only how it ended.
@@ -42,7 +48,7 @@ impl Resume {
         if let Some(outcome) = run.state.outcome().filter(|outcome| *outcome != Outcome::Cancelled) {
             return Err(CliError::Over { run: folder.id.to_string(), outcome: outcome.to_string() });
         }
-        self.answers.check(&run.plan)?;
+        self.answers.check(&run.state)?;
         if run.state.run().is_none() {
             return Err(CliError::Replay {
                 run: folder.id.to_string(),
@@ -60,8 +66,20 @@ impl Resume {
         surroundings.check_secrets(&run.plan)?;
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
-        let first = Event::RunResumed { by: env::user() };
-        let (ending, summary, state) = drive(run, first, &surroundings, people, &console, &store)?;
+        let locks = StoreLocks::new(&store);
+        // A run that was over has given its locks back; any other still counts on them.
+        let known = match run.state.outcome() {
+            None if !self.take_locks => locks_held(run.past.iter().map(|recorded| &recorded.event)),
+            _ => std::collections::BTreeMap::new(),
+        };
+        let taken = locks.take_all(&run.plan, &folder.id, |name| known.get(name).copied())?;
+        let first = Event::RunResumed { by: env::user(), locks: taken };
+        let wishes = self.wishes.events(&run.state, &first, surroundings.clock.now())?;
+        let first = std::iter::once(first).chain(wishes).collect();
+        let (ending, summary, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
+        if state.outcome().is_some() {
+            locks.release(&folder.id);
+        }
         Ok(conclude((&ending, &summary, &state), &folder, &console))
     }
 }

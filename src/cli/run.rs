@@ -8,14 +8,15 @@ use crate::action::Effect;
 use crate::base::Clock;
 use crate::base::clock::SystemClock;
 use crate::plan::{self, Plan};
-use crate::run::Event;
+use crate::run::{Event, RunState};
 use crate::runlog::Store;
 use crate::{actions, base};
 
-use super::drive::{Answers, OpenRun, Surroundings, conclude, console, drive};
+use super::drive::{Answers, OpenRun, Surroundings, Wishes, conclude, console, drive};
 use super::errors::CliError;
 use super::exit::Exit;
 use super::flags::{Concurrency, Endpoints, Inputs};
+use super::locks::StoreLocks;
 use super::terminal::{Terminal, confirm};
 use super::{check, env, find};
 
@@ -33,6 +34,8 @@ pub(super) struct Run {
     #[command(flatten)]
     answers: Answers,
     #[command(flatten)]
+    wishes: Wishes,
+    #[command(flatten)]
     endpoints: Endpoints,
     #[command(flatten)]
     concurrency: Concurrency,
@@ -46,7 +49,7 @@ impl Run {
         let loaded = check::checked(&self.runbook)?;
         let plan = plan::build(&loaded, &actions::builtin(), &self.inputs.values()?)?
             .in_folder(find::folder_of(&loaded.source.name));
-        self.answers.check(&plan)?;
+        self.answers.check(&RunState::new(Arc::new(plan.clone())))?;
         let redactor: Arc<base::Redactor> = Arc::default();
         let surroundings = Surroundings::real(&plan, self.endpoints.origins()?, Arc::clone(&redactor));
         surroundings.check_secrets(&plan)?;
@@ -55,11 +58,28 @@ impl Run {
         }
         let store = Store::new(env::state_folder());
         let run = OpenRun::create(&store, plan, SystemClock.now(), redactor)?;
-        let first = started(&run, None, &self.concurrency);
+        let locks = StoreLocks::new(&store);
+        let mut first = started(&run, None, &self.concurrency);
+        let wishes = match self.wishes.events(&run.state, &first, SystemClock.now()) {
+            Ok(wishes) => wishes,
+            Err(error) => return Err(run.forget(error)),
+        };
+        match locks.take_all(&run.plan, &run.folder.id, |_| None) {
+            Ok(taken) => {
+                if let Event::RunStarted { locks, .. } = &mut first {
+                    *locks = taken;
+                }
+            }
+            Err(error) => return Err(run.forget(error)),
+        }
+        let first = std::iter::once(first).chain(wishes).collect();
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let folder = run.folder.clone();
-        let (ending, summary, state) = drive(run, first, &surroundings, people, &console, &store)?;
+        let (ending, summary, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
+        if state.outcome().is_some() {
+            locks.release(&folder.id);
+        }
         Ok(conclude((&ending, &summary, &state), &folder, &console))
     }
 }
@@ -74,6 +94,7 @@ pub(super) fn started(run: &OpenRun, drill: Option<String>, concurrency: &Concur
         drill,
         limits: concurrency.limits(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        locks: Vec::new(),
     }
 }
 

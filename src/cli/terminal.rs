@@ -38,6 +38,7 @@ struct Flags {
     answers: BTreeMap<String, BTreeMap<String, String>>,
     happened: BTreeSet<String>,
     again: BTreeSet<String>,
+    did_not_happen: BTreeSet<String>,
 }
 
 impl Terminal {
@@ -49,6 +50,7 @@ impl Terminal {
             answers: answers.parsed()?,
             happened: answers.happened.iter().cloned().collect(),
             again: answers.again.iter().cloned().collect(),
+            did_not_happen: answers.did_not_happen.iter().cloned().collect(),
         };
         let lines = env::is_attended().then(|| Arc::new(tokio::sync::Mutex::new(Lines::start())));
         Ok(Self { user: env::user(), stand_for: BTreeMap::new(), flags: Mutex::new(flags), lines, console, clock })
@@ -78,15 +80,17 @@ impl Terminal {
                 let answers = given.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
                 Some(Reply::Gate(Decision { by: self.user.clone(), answer, answers, via: "flag".to_owned() }))
             }
-            Question::Doubt { .. } => {
+            Question::Doubt { undo, .. } => {
                 let doubt = if flags.happened.remove(&step) {
                     Some(Doubt::Happened { outputs: Value::Null })
                 } else if flags.again.remove(&step) {
                     Some(Doubt::Again)
+                } else if flags.did_not_happen.remove(&step) {
+                    Some(Doubt::DidNotHappen)
                 } else {
                     None
                 };
-                doubt.map(|doubt| Reply::Doubt { by: self.user.clone(), doubt })
+                doubt.map(|doubt| Reply::Doubt { by: self.user.clone(), doubt, undo: *undo })
             }
             Question::Manual { .. } => None,
         }
@@ -133,12 +137,13 @@ impl People for Terminal {
                     let result = asking.manual(&evidence).await?;
                     Some(Reply::Manual { by: asking.user, result })
                 }
-                Question::Doubt { step, does } => {
-                    say(&format!("\n? nobody saw how `{step}` ended; it was about to do this:"));
+                Question::Doubt { step, does, undo } => {
+                    let what = if undo { "the undo of " } else { "" };
+                    say(&format!("\n? nobody saw how {what}`{step}` ended; it was to do this:"));
                     does.iter().flat_map(plan::intent_lines).for_each(|line| say(&format!("    {line}")));
                     say("  Look whether it happened.");
                     let doubt = asking.doubt().await?;
-                    Some(Reply::Doubt { by: asking.user, doubt })
+                    Some(Reply::Doubt { by: asking.user, doubt, undo })
                 }
             }
         })
@@ -241,12 +246,13 @@ impl Asking<'_> {
         loop {
             match self
                 .lines
-                .next("  Type `happened`, `again` (do it again), or leave it open with Ctrl-C: ")
+                .next("  Type `happened`, `did not` (it counts as failed), `again` (do it again), or leave it open with Ctrl-C: ")
                 .await?
                 .as_str()
             {
                 "happened" => return Some(Doubt::Happened { outputs: Value::Null }),
                 "again" => return Some(Doubt::Again),
+                "did not" | "didn't" => return Some(Doubt::DidNotHappen),
                 _ => say("  Only the whole word counts."),
             }
         }

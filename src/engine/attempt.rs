@@ -11,7 +11,7 @@ use super::Notice;
 use crate::action::{
     ActionContext, ActionError, AnyAction, Checkpoints, Done, Doors, ErrorKind, Probed, Target, Undone,
 };
-use crate::base::{Attempt, BoxFuture, HumanDuration, StepId};
+use crate::base::{Attempt, BoxFuture, HumanDuration, StepPath};
 
 /// How long an action may take to end after it was told to. Stopping a process group takes its grace and a little more.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
@@ -20,15 +20,19 @@ pub(super) const ENDING: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Report {
     /// A try ended.
-    Finished { step: StepId, attempt: Attempt, result: Result<Value, ActionError> },
+    Finished { step: StepPath, attempt: Attempt, result: Result<Value, ActionError> },
     /// An action wants something remembered before it goes on.
-    Checkpoint { step: StepId, attempt: Attempt, value: Value, saved: oneshot::Sender<()> },
+    Checkpoint { step: StepPath, attempt: Attempt, value: Value, saved: oneshot::Sender<()> },
     /// An undo ended.
-    Undone { step: StepId, result: Result<Undone, ActionError> },
+    Undone { step: StepPath, result: Result<Undone, ActionError> },
     /// A probe found something out.
-    Probed { step: StepId, found: Result<Probed<Value>, ActionError> },
+    Probed { step: StepPath, found: Result<Probed<Value>, ActionError> },
+    /// Somebody looked whether an undo had worked.
+    Verified { step: StepPath, holds: Result<bool, ActionError> },
+    /// A question was taken back.
+    Withdrawn,
     /// People answered; `None` when nobody can be asked.
-    Replied { step: StepId, reply: Option<super::Reply> },
+    Replied { step: StepPath, reply: Option<super::Reply> },
 }
 
 /// What a try is made of.
@@ -58,7 +62,11 @@ impl Try {
     pub(super) async fn run(mut self) -> Result<Value, ActionError> {
         let cx = self.context();
         let params = std::mem::take(&mut self.params);
-        let mut acting = self.action.run(&cx, params);
+        self.within_time(self.action.run(&cx, params)).await
+    }
+
+    /// Waits for what was begun, but not for longer than allowed.
+    async fn within_time<T>(&self, mut acting: BoxFuture<'_, Result<T, ActionError>>) -> Result<T, ActionError> {
         let Some(HumanDuration(limit)) = self.timeout else { return acting.await };
         tokio::select! {
             biased;
@@ -67,7 +75,9 @@ impl Try {
                 // Told to stop, and given the time to do so: dropping a future stops no process.
                 self.cancel.cancel();
                 let _ = tokio::time::timeout(ENDING, acting).await;
-                Err(ActionError::new(ErrorKind::Timeout, format!("it took longer than {}", HumanDuration(limit))))
+                let message = format!("it took longer than {}", HumanDuration(limit));
+                // Nobody saw how far it came.
+                Err(ActionError::new(ErrorKind::Timeout, message).uncertain())
             }
         }
     }
@@ -83,13 +93,13 @@ impl Try {
     pub(super) async fn undo(mut self, done: Done<Value>) -> Result<Undone, ActionError> {
         let cx = self.context();
         let params = std::mem::take(&mut self.params);
-        self.action.undo(&cx, params, done).await
+        self.within_time(self.action.undo(&cx, params, done)).await
     }
 }
 
 /// Carries an action's checkpoints to the driver, who alone writes the log.
 struct Remember {
-    step: StepId,
+    step: StepPath,
     attempt: Attempt,
     reports: mpsc::Sender<Report>,
     notices: std::sync::mpsc::Sender<Notice>,

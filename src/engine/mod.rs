@@ -4,10 +4,26 @@ mod attempt;
 mod embedded;
 mod people;
 
+/// What only one run at a time may hold.
+pub trait Locks: Send + Sync {
+    /// Takes a lock for a run that may hold it already. The text says who holds it, and what to do.
+    fn take(&self, run: &crate::base::RunId, name: &str) -> Result<crate::run::Held, String>;
+}
+
+/// No locks: nothing is held by anybody. For rehearsals.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLocks;
+
+impl Locks for NoLocks {
+    fn take(&self, _run: &crate::base::RunId, name: &str) -> Result<crate::run::Held, String> {
+        Ok(crate::run::Held { name: name.to_owned(), epoch: 0 })
+    }
+}
+
 pub use embedded::{Embedded, Ending, EngineError, Parts, Stop};
 pub use people::{Approvers, ApproversError, Nobody, People, Question, Refusal, Reply};
 
-use crate::base::StepId;
+use crate::base::StepPath;
 use crate::run::Recorded;
 
 /// Something a watcher may want to know. Whoever watches can neither fail nor slow a run.
@@ -18,14 +34,14 @@ pub enum Notice {
     /// A step says how it is going.
     Progress {
         /// The step.
-        step: StepId,
+        step: StepPath,
         /// In its own words.
         text: String,
     },
     /// An answer was not taken.
     Refused {
         /// The step it was about.
-        step: StepId,
+        step: StepPath,
         /// Why.
         reason: String,
     },

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::Intent;
-use crate::base::{BoxFuture, Digest, StepId, Timestamp};
+use crate::base::{BoxFuture, Digest, StepPath, Timestamp};
 use crate::run::{Decision, Doubt, ManualResult};
 use crate::runbook::{Approval, AskField};
 
@@ -17,7 +17,7 @@ pub enum Question {
     /// May the step act?
     Gate {
         /// The step.
-        step: StepId,
+        step: StepPath,
         /// The rules of its gate.
         approval: Approval,
         /// Everybody who may answer, groups taken apart; nobody named means whoever is there.
@@ -34,7 +34,7 @@ pub enum Question {
     /// Something to do by hand.
     Manual {
         /// The step.
-        step: StepId,
+        step: StepPath,
         /// What to do.
         text: String,
         /// What to hand in.
@@ -43,15 +43,17 @@ pub enum Question {
     /// Did it happen?
     Doubt {
         /// The step.
-        step: StepId,
-        /// What it was doing when its process died.
+        step: StepPath,
+        /// What it was doing.
         does: Vec<Intent>,
+        /// Is it the undo that is in doubt?
+        undo: bool,
     },
 }
 
 impl Question {
     /// The step it is about.
-    pub fn step(&self) -> &StepId {
+    pub fn step(&self) -> &StepPath {
         match self {
             Self::Gate { step, .. } | Self::Manual { step, .. } | Self::Doubt { step, .. } => step,
         }
@@ -76,6 +78,8 @@ pub enum Reply {
         by: String,
         /// What became of it.
         doubt: Doubt,
+        /// Is it the undo that was in doubt?
+        undo: bool,
     },
 }
 

@@ -186,6 +186,8 @@ pub enum HttpError {
         url: String,
         /// The limit that passed.
         limit: Duration,
+        /// May the request have arrived?
+        sent: bool,
     },
     /// No connection, or it broke.
     #[error("{method} {url} failed: {reason}")]
@@ -196,6 +198,8 @@ pub enum HttpError {
         url: String,
         /// The innermost cause.
         reason: String,
+        /// May the request have arrived?
+        sent: bool,
     },
     /// The answer broke off, or was no HTTP.
     #[error("the answer to {method} {url} broke off: {reason}")]
@@ -342,13 +346,14 @@ impl Client {
 fn classify(request: &Request, url: &str, error: &reqwest::Error) -> HttpError {
     let (method, url) = (request.method.clone(), url.to_owned());
     if error.is_timeout() {
-        HttpError::Timeout { method, url, limit: if error.is_connect() { CONNECT_TIMEOUT } else { request.timeout } }
+        let (limit, sent) = if error.is_connect() { (CONNECT_TIMEOUT, false) } else { (request.timeout, true) };
+        HttpError::Timeout { method, url, limit, sent }
     } else if error.is_builder() {
         HttpError::BadRequest(format!("{method} {url} cannot be sent: {}", innermost(error)))
     } else if error.is_body() || error.is_decode() {
         HttpError::Broken { method, url, reason: innermost(error) }
     } else {
-        HttpError::Network { method, url, reason: innermost(error) }
+        HttpError::Network { method, url, reason: innermost(error), sent: !error.is_connect() }
     }
 }
 

@@ -250,7 +250,7 @@ fn show_in_json(value: &mut Value) {
 }
 
 /// What is known before the run: the inputs, and the names of the secrets.
-fn known_scope(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> Scope {
+pub(super) fn known_scope(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> Scope {
     let mut scope = Scope::default();
     scope.set("inputs", input_values(runbook, inputs));
     scope.set(

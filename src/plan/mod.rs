@@ -3,11 +3,13 @@
 mod check;
 mod draw;
 mod intent;
+mod locks;
 mod schema;
 
 pub use check::check;
 pub use draw::mermaid;
 pub use intent::{Arm, PlannedStep, Preview, Verdict, input_values, preview, show_secrets, steps_read};
+pub use locks::{LockName, lock_names};
 pub use schema::schema;
 
 use std::borrow::Cow;
@@ -42,6 +44,9 @@ pub struct Facts {
     /// Which limit it counts against; `None` for steps that run nothing themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// What to do with an undo whose end nobody saw; `None` when the step has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Replay>,
 }
 
 /// What is stored of a plan.
@@ -225,16 +230,22 @@ fn facts_of(step: &Step, key: &str, loaded: &Loaded, registry: &Registry) -> Fac
         } else {
             Effect::Read
         };
-        return Facts { effect, replay: Replay::Safe, load: None };
+        return Facts { effect, replay: Replay::Safe, load: None, undo: None };
     }
+    let undo = match &step.undo {
+        // An action's own inverse starts from what is there now, so it can be repeated.
+        Some(Undo::Auto) => Some(Replay::Safe),
+        Some(Undo::Action { uses, .. }) => registry.get(uses).map(|action| action.contract().replay),
+        None => None,
+    };
     let contract = action_name(step).and_then(|name| registry.get(name)).map(|action| action.contract());
     match contract {
         Some(contract) => {
             let (effect, replay) =
                 if step.only_reads { (Effect::Read, Replay::Safe) } else { (contract.effect, contract.replay) };
-            Facts { effect, replay, load: Some(contract.load) }
+            Facts { effect, replay, load: Some(contract.load), undo }
         }
-        None => Facts { effect: Effect::Read, replay: Replay::Safe, load: None },
+        None => Facts { effect: Effect::Read, replay: Replay::Safe, load: None, undo },
     }
 }
 
@@ -244,6 +255,19 @@ fn writes(key: &str, loaded: &Loaded, registry: &Registry, seen: &mut BTreeSet<S
         Does::Call(call) => writes(&call_key(key, &call.file), loaded, registry, seen),
         _ => facts_of(step, key, loaded, registry).effect == Effect::Write,
     })
+}
+
+/// The name of a runbook's secret among those of a whole plan.
+fn own_secret(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}#{name}") }
+}
+
+/// Where the runbook of this key lies.
+fn folder_of(folder: &Path, key: &str) -> PathBuf {
+    match Path::new(key).parent() {
+        Some(below) if !below.as_os_str().is_empty() => folder.join(below),
+        _ => folder.to_owned(),
+    }
 }
 
 /// The action a step runs.
@@ -434,10 +458,7 @@ impl Plan {
 
     /// The folder that relative paths in the runbook start from.
     pub fn folder(&self) -> PathBuf {
-        match Path::new(&self.shape.key).parent() {
-            Some(below) if !below.as_os_str().is_empty() => self.folder.join(below),
-            _ => self.folder.clone(),
-        }
+        folder_of(&self.folder, &self.shape.key)
     }
 
     /// The same plan for a runbook in this folder. Where a file lies changes nothing of what it means.
@@ -489,6 +510,47 @@ impl Plan {
     pub fn called_runbook(&self, place: usize) -> Option<&Runbook> {
         let Does::Call(call) = &self.step(place).does else { return None };
         self.called.get(&call_key(&self.shape.key, &call.file)).map(|shape| &shape.runbook)
+    }
+
+    /// The name of a secret of this runbook among those of the whole plan.
+    pub fn own_secret(&self, name: &str) -> String {
+        own_secret(&self.shape.key, name)
+    }
+
+    /// Every secret that the whole plan needs, by its name in the plan: where it comes from, and the folder that a
+    /// relative path starts from. A called runbook's secret that is given by its caller is not needed from elsewhere.
+    pub fn secrets(&self) -> BTreeMap<String, (SecretSource, PathBuf)> {
+        let mut found = BTreeMap::new();
+        let names = self.runbook().secrets.keys().map(|name| (name.clone(), self.own_secret(name))).collect();
+        self.collect_secrets(&self.shape, &names, &mut BTreeSet::new(), &mut found);
+        found
+    }
+
+    fn collect_secrets(
+        &self,
+        shape: &Shape,
+        names: &BTreeMap<String, String>,
+        seen: &mut BTreeSet<(String, BTreeMap<String, String>)>,
+        found: &mut BTreeMap<String, (SecretSource, PathBuf)>,
+    ) {
+        if !seen.insert((shape.key.clone(), names.clone())) {
+            return;
+        }
+        for (name, source) in &shape.runbook.secrets {
+            let own = own_secret(&shape.key, name);
+            if names.get(name) == Some(&own) {
+                found.insert(own, (source.clone(), folder_of(&self.folder, &shape.key)));
+            }
+        }
+        for step in shape.runbook.steps.values().chain(shape.runbook.finally.values()) {
+            let Does::Call(call) = &step.does else { continue };
+            let Some(called) = self.called.get(&call_key(&shape.key, &call.file)) else { continue };
+            let inner = called.runbook.secrets.keys().map(|name| {
+                let given = call.secrets.get(name).and_then(|ours| names.get(ours)).cloned();
+                (name.clone(), given.unwrap_or_else(|| own_secret(&called.key, name)))
+            });
+            self.collect_secrets(called, &inner.collect(), seen, found);
+        }
     }
 
     /// Every runbook of the plan, its own first, each with its key.

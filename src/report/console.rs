@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use super::summary::Summary;
 use super::words::{self, Kind, Line};
-use crate::base::{HumanDuration, StepId, clock};
+use crate::base::{HumanDuration, StepPath, clock};
 use crate::plan::Plan;
 use crate::run::{Answer, Outcome, Recorded, RunState, StepRecord, UndoState};
 
@@ -41,7 +41,7 @@ pub struct Console {
     log: Option<PathBuf>,
     speed: f64,
     live: MultiProgress,
-    bars: BTreeMap<StepId, ProgressBar>,
+    bars: BTreeMap<StepPath, ProgressBar>,
 }
 
 impl Console {
@@ -108,14 +108,14 @@ impl Console {
     }
 
     /// Shows how a step is going. Only a terminal does: in a log such lines would drown the rest.
-    pub fn progress(&mut self, step: &StepId, text: &str) {
+    pub fn progress(&mut self, step: &StepPath, text: &str) {
         if let Some(bar) = self.bars.get(step) {
             bar.set_message(words::one_line(text));
         }
     }
 
     /// Says something about a step that is no event, such as an answer that was not taken.
-    pub fn note(&mut self, step: &StepId, text: &str) {
+    pub fn note(&mut self, step: &StepPath, text: &str) {
         if self.mode != Mode::Quiet {
             let text = words::one_line(text);
             let line = Line { time: self.state.now(), step: Some(step.clone()), kind: Kind::Rejected, text };
@@ -158,7 +158,7 @@ impl Console {
 
     fn line(&self, line: &Line) -> String {
         let time = line.time.strftime("%H:%M:%S");
-        let subject = line.step.as_ref().map_or("run", StepId::as_str);
+        let subject = line.step.as_ref().map_or("run", StepPath::as_str);
         let width = self.width;
         match self.mode {
             Mode::Live => {
@@ -175,7 +175,7 @@ impl Console {
         if self.mode != Mode::Live {
             return;
         }
-        let at_work: BTreeMap<StepId, &StepRecord> = self
+        let at_work: BTreeMap<StepPath, &StepRecord> = self
             .state
             .records()
             .filter(|(_, record)| words::is_at_work(&record.state) || record.undo == Some(UndoState::Running))
@@ -240,13 +240,15 @@ fn look(kind: Kind) -> (&'static str, Style) {
         Kind::Started | Kind::Resumed | Kind::Began | Kind::Undoing => ("▸", Style::new().dimmed()),
         Kind::Decided => ("◆", colour(AnsiColor::Cyan)),
         Kind::Asked => ("?", colour(AnsiColor::Yellow).bold()),
-        Kind::Succeeded | Kind::Answered | Kind::Resolved | Kind::Closed => ("✓", colour(AnsiColor::Green)),
+        Kind::Succeeded | Kind::Answered | Kind::Resolved | Kind::Closed | Kind::Extended => {
+            ("✓", colour(AnsiColor::Green))
+        }
         Kind::Failed | Kind::UndoFailed => ("✗", colour(AnsiColor::Red).bold()),
         Kind::Rejected | Kind::Cancelled | Kind::Interrupted => ("■", colour(AnsiColor::Red)),
         Kind::Skipped | Kind::LeftOut => ("⊘", Style::new().dimmed()),
         Kind::Retried => ("↻", colour(AnsiColor::Yellow)),
         Kind::Undone => ("↩", colour(AnsiColor::Yellow)),
-        Kind::InForce => ("!", colour(AnsiColor::Yellow).bold()),
+        Kind::InForce | Kind::Expired => ("!", colour(AnsiColor::Yellow).bold()),
         Kind::Ended => ("●", Style::new().bold()),
     }
 }

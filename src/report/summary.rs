@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::words::{self, Kind, Line};
 use crate::action::{ActionError, Effect, ErrorKind};
-use crate::base::{Digest, HumanDuration, RunId, StepId, Timestamp, clock};
+use crate::base::{Digest, HumanDuration, RunId, StepPath, Timestamp, clock};
 use crate::plan::{Plan, action_name};
 use crate::run::{
     Answer, AttemptResult, Event, IllegalEvent, Next, Outcome, Recorded, RunState, StepRecord, StepState, Timer,
@@ -59,12 +59,12 @@ pub struct Summary {
     /// How it ended. While the final steps run: how it ends if they succeed. `null` before that.
     pub outcome: Option<Outcome>,
     /// The step whose failure stopped the run.
-    pub first_failure: Option<StepId>,
+    pub first_failure: Option<StepPath>,
     /// The moments that a review asks for.
     pub times: KeyTimes,
     /// What happened, in order.
     pub timeline: Vec<Line>,
-    /// Every step, in the order of the file.
+    /// Every step, in the order of the file; then the steps of called runbooks, and items that did not succeed.
     pub steps: Vec<StepRow>,
     /// Every question to an approver.
     pub gates: Vec<GateRow>,
@@ -75,7 +75,7 @@ pub struct Summary {
     /// What the run changed and did not put back.
     pub left_standing: Vec<Standing>,
     /// Steps of which nobody knows whether they happened.
-    pub in_doubt: Vec<StepId>,
+    pub in_doubt: Vec<StepPath>,
     /// Steps that wait for a person, and for what.
     pub waiting: Vec<Standing>,
     /// What the facts suggest to look into.
@@ -111,7 +111,7 @@ pub struct KeyTimes {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepRow {
     /// Its id.
-    pub id: StepId,
+    pub id: StepPath,
     /// Its title.
     pub title: Option<String>,
     /// Its action, or `decide`, `manual`, `gate`.
@@ -120,7 +120,8 @@ pub struct StepRow {
     #[serde(rename = "final")]
     pub is_final: bool,
     /// How it ended: `succeeded`, `failed`, `skipped`, `rejected`; else where it stands: `waiting`, `ready`,
-    /// `at_gate`, `approved`, `asked`, `running`, `pausing`, `interrupted`, `in_doubt`.
+    /// `at_gate`, `approved`, `asked`, `running`, `within` (its items, or the steps it calls, are), `pausing`,
+    /// `interrupted`, `in_doubt`.
     pub result: &'static str,
     /// May it fail without stopping the run?
     pub allow_failure: bool,
@@ -146,7 +147,7 @@ pub struct StepRow {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateRow {
     /// The step behind the gate.
-    pub step: StepId,
+    pub step: StepPath,
     /// The question.
     pub prompt: String,
     /// When it was asked.
@@ -182,7 +183,7 @@ pub struct GateAnswer {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MeasureRow {
     /// The step that put it in force.
-    pub step: StepId,
+    pub step: StepPath,
     /// Since when.
     pub since: Timestamp,
     /// When it had to be over, counted from the moment the step began to act.
@@ -201,7 +202,7 @@ pub struct MeasureRow {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UndoneRow {
     /// The step.
-    pub step: StepId,
+    pub step: StepPath,
     /// Is it reversed?
     pub succeeded: bool,
     /// What was done, or why it was not possible.
@@ -214,7 +215,7 @@ pub struct UndoneRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// The step.
-    pub step: StepId,
+    pub step: StepPath,
     /// What is so.
     pub what: String,
 }
@@ -223,7 +224,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FollowUp {
     /// The step it is about, if it is about one.
-    pub step: Option<StepId>,
+    pub step: Option<StepPath>,
     /// What to do.
     pub what: String,
     /// The fact behind it.
@@ -275,7 +276,7 @@ impl Summary {
     }
 
     /// The row of a step.
-    pub fn step(&self, id: &StepId) -> Option<&StepRow> {
+    pub fn step(&self, id: &StepPath) -> Option<&StepRow> {
         self.steps.iter().find(|row| row.id == *id)
     }
 }
@@ -287,7 +288,7 @@ struct Fold {
     gates: Vec<GateRow>,
     measures: Vec<MeasureRow>,
     /// Tries that failed and were made again, with the last reason.
-    retried: BTreeMap<StepId, (u32, String)>,
+    retried: BTreeMap<StepPath, (u32, String)>,
     category: Option<(Timestamp, String)>,
     severity: Option<String>,
     first_decision: Option<Timestamp>,
@@ -385,15 +386,15 @@ impl Fold {
         Ok(())
     }
 
-    fn step(&self, id: &StepId) -> Option<&Step> {
-        self.state.plan().runbook().step(id)
+    fn step(&self, id: &StepPath) -> Option<&Step> {
+        self.state.step(id)
     }
 
-    fn open_gate(&mut self, step: &StepId) -> Option<&mut GateRow> {
+    fn open_gate(&mut self, step: &StepPath) -> Option<&mut GateRow> {
         self.gates.iter_mut().rev().find(|gate| gate.step == *step && gate.closed.is_none())
     }
 
-    fn settle_gate(&mut self, step: &StepId, at: Timestamp, answer: &'static str) {
+    fn settle_gate(&mut self, step: &StepPath, at: Timestamp, answer: &'static str) {
         if let Some(gate) = self.open_gate(step) {
             gate.closed = Some(at);
             gate.answer = Some(answer);
@@ -408,12 +409,17 @@ impl Fold {
                 self.measures.push(MeasureRow {
                     step: step.clone(),
                     since: self.state.record(step).and_then(|record| record.finished_at).unwrap_or(line.time),
-                    expires: words::expiry(&self.state, step),
+                    expires: self.state.measure_expiry(step),
                     closed: None,
                     how: None,
                     lasted: HumanDuration::default(),
                     overdue: None,
                 });
+            }
+            Kind::Extended => {
+                if let Some(measure) = self.measures.iter_mut().find(|measure| measure.step == *step) {
+                    measure.expires = self.state.measure_expiry(step);
+                }
             }
             Kind::Closed => {
                 let how = if matches!(event, Event::UndoFinished { .. }) { "undone" } else { "closed" };
@@ -461,7 +467,7 @@ impl Fold {
             outcome: state.outcome().or_else(|| state.outcome_before_finally()),
             first_failure: state.first_failure().cloned(),
             times: self.key_times(started),
-            steps: (0..plan.len()).filter_map(|place| row(state, place)).collect(),
+            steps: state.records().filter_map(|(path, record)| row(state, path, record)).collect(),
             undone: state.records().filter_map(|(id, record)| undone(id, record)).collect(),
             in_doubt: state.steps_in_doubt().cloned().collect(),
             waiting: self.waiting(),
@@ -484,7 +490,7 @@ impl Fold {
     }
 
     fn waiting(&self) -> Vec<Standing> {
-        let prompt = |id: &StepId| match self.state.record(id).map(|record| &record.state) {
+        let prompt = |id: &StepPath| match self.state.record(id).map(|record| &record.state) {
             Some(StepState::AtGate(gate)) => gate.prompt.clone(),
             _ => {
                 let asked =
@@ -515,8 +521,7 @@ impl Fold {
 
     /// When the measure was seen to work.
     fn mitigated(&self, measure: &MeasureRow) -> Option<Timestamp> {
-        let plan = self.state.plan();
-        let place = plan.place(&measure.step)?;
+        let (plan, place) = self.state.plan_of(&measure.step)?;
         let closing = plan.step(place).measure.as_ref()?.closed_by.as_ref().and_then(|id| plan.place(id));
         let checks: Vec<usize> = downstream(plan, place, closing)
             .into_iter()
@@ -525,7 +530,7 @@ impl Fold {
         if checks.is_empty() {
             return Some(measure.since);
         }
-        let succeeded = checks.into_iter().filter_map(|place| self.state.record(plan.id(place)));
+        let succeeded = checks.into_iter().filter_map(|place| self.state.beside(&measure.step, place));
         succeeded
             .filter(|record| record.result() == Some(StepResult::Succeeded))
             .filter_map(|record| record.finished_at)
@@ -534,28 +539,27 @@ impl Fold {
 
     /// When the last step that changed something was done, in a run that went well.
     fn all_done(&self) -> Option<Timestamp> {
-        let plan = self.state.plan();
         let outcome = self.state.outcome().or_else(|| self.state.outcome_before_finally());
         if outcome != Some(Outcome::Succeeded) {
             return None;
         }
-        let changes = |place: &usize| {
-            plan.facts(*place).effect == Effect::Write || matches!(plan.step(*place).does, Does::Manual(_))
+        let changes = |path: &StepPath| {
+            let writes = self.state.facts(path).is_some_and(|facts| facts.effect == Effect::Write);
+            writes || self.state.step(path).is_some_and(|step| matches!(step.does, Does::Manual(_)))
         };
-        (0..plan.runbook().steps.len())
-            .filter(changes)
-            .filter_map(|place| self.state.record(plan.id(place)))
-            .filter(|record| record.stands())
+        self.state
+            .records()
+            .filter(|(path, record)| record.stands() && !self.state.is_final(path) && changes(path))
+            .map(|(_, record)| record)
             .filter_map(|record| record.finished_at)
             .max()
     }
 
     fn follow_ups(&self, standing: &[Standing]) -> Vec<FollowUp> {
         let mut found = Vec::new();
-        let mut add = |step: Option<&StepId>, what: &str, because: Option<String>| {
+        let mut add = |step: Option<&StepPath>, what: &str, because: Option<String>| {
             found.push(FollowUp { step: step.cloned(), what: what.to_owned(), because });
         };
-        let plan = self.state.plan();
         for measure in self.measures.iter().filter(|measure| measure.closed.is_none()) {
             let must = |at: Timestamp| if at < self.state.now() { "had" } else { "has" };
             let until = measure.expires.map(|at| format!("it {} to be over by {}", must(at), words::minute(at)));
@@ -567,8 +571,7 @@ impl Fold {
             }
         }
         for (id, record) in self.state.records() {
-            let place = plan.place(id);
-            let looks = place.is_some_and(|place| plan.facts(place).effect == Effect::Read);
+            let looks = self.state.facts(id).is_some_and(|facts| facts.effect == Effect::Read);
             let allowed = self.step(id).is_some_and(|step| step.allow_failure);
             let error = record.error.as_ref().filter(|error| error.kind != ErrorKind::Cancelled);
             // A look that may fail is an observation: often the incident itself.
@@ -633,11 +636,17 @@ fn downstream(plan: &Plan, place: usize, without: Option<usize>) -> Vec<usize> {
     found.iter().enumerate().filter(|(_, found)| **found).map(|(place, _)| place).collect()
 }
 
-fn row(state: &RunState, place: usize) -> Option<StepRow> {
-    let plan = state.plan();
-    let step = plan.step(place);
-    let id = plan.id(place);
-    let record = state.record(id)?;
+/// The row of a step. Items that did what they should are counted by their loop, and have none.
+fn row(state: &RunState, path: &StepPath, record: &StepRecord) -> Option<StepRow> {
+    let step = state.step(path)?;
+    let is_item = state.is_item(path);
+    let is_quiet = matches!(
+        record.state,
+        StepState::Waiting | StepState::Ready | StepState::Ended(StepResult::Succeeded | StepResult::Skipped)
+    );
+    if is_item && is_quiet {
+        return None;
+    }
     let kind = match &step.does {
         Does::Action { .. } => action_name(step).unwrap_or_default(),
         Does::Decide(_) => "decide",
@@ -647,10 +656,10 @@ fn row(state: &RunState, place: usize) -> Option<StepRow> {
     };
     let approved = record.decisions.iter().filter(|decision| decision.answer == Answer::Approve);
     Some(StepRow {
-        id: id.clone(),
+        id: path.clone(),
         title: step.title.clone(),
         kind: kind.to_owned(),
-        is_final: plan.is_final(place),
+        is_final: state.is_final(path),
         result: standing_word(&record.state),
         allow_failure: step.allow_failure,
         started: record.started_at,
@@ -672,6 +681,7 @@ fn standing_word(state: &StepState) -> &'static str {
         StepState::Approved(_) => "approved",
         StepState::Asked => "asked",
         StepState::Running => "running",
+        StepState::Within => "within",
         StepState::Pausing => "pausing",
         StepState::Interrupted => "interrupted",
         StepState::InDoubt => "in_doubt",
@@ -679,7 +689,7 @@ fn standing_word(state: &StepState) -> &'static str {
     }
 }
 
-fn undone(id: &StepId, record: &StepRecord) -> Option<UndoneRow> {
+fn undone(id: &StepPath, record: &StepRecord) -> Option<UndoneRow> {
     match record.undo.as_ref()? {
         UndoState::Undone(undone) => Some(UndoneRow {
             step: id.clone(),
@@ -690,14 +700,14 @@ fn undone(id: &StepId, record: &StepRecord) -> Option<UndoneRow> {
         UndoState::Failed(error) => {
             Some(UndoneRow { step: id.clone(), succeeded: false, what: error.message.clone(), left: Vec::new() })
         }
-        UndoState::Running | UndoState::InDoubt => None,
+        UndoState::Running | UndoState::Pausing | UndoState::InDoubt => None,
     }
 }
 
 /// The files that `report.render` steps say they wrote.
 fn reports(state: &RunState) -> Vec<String> {
     let rendered = state.records().filter(|(id, record)| {
-        let step = state.plan().runbook().step(id);
+        let step = state.step(id);
         step.and_then(action_name) == Some("report.render") && record.result() == Some(StepResult::Succeeded)
     });
     rendered.filter_map(|(_, record)| record.outputs.as_ref()?.get("path")?.as_str().map(str::to_owned)).collect()

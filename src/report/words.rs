@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::action::ErrorKind;
-use crate::base::{HumanDuration, StepId, Timestamp, clock};
+use crate::base::{HumanDuration, StepPath, Timestamp, clock};
 use crate::run::{
     Answer, AttemptResult, Cause, Decision, Doubt, Event, IllegalEvent, InForce, ManualResult, Next, Outcome, Recorded,
-    Rendering, RunState, StepState, Timer, UndoResult,
+    Returned, RunState, StepState, Timer, UndoResult,
 };
 
 /// What sort of thing a line of the timeline tells.
@@ -48,6 +48,10 @@ pub enum Kind {
     UndoFailed,
     /// An emergency measure came into force.
     InForce,
+    /// An emergency measure may be in force for longer.
+    Extended,
+    /// An emergency measure has expired.
+    Expired,
     /// An emergency measure is over.
     Closed,
     /// It was found out what became of a step.
@@ -71,7 +75,7 @@ pub struct Line {
     /// When.
     pub time: Timestamp,
     /// The step it is about, if it is about one.
-    pub step: Option<StepId>,
+    pub step: Option<StepPath>,
     /// What sort of thing.
     pub kind: Kind,
     /// What happened, in words that follow the step's name.
@@ -105,6 +109,8 @@ fn may_move_measures(event: &Event) -> bool {
         | Event::GateAnswered { .. }
         | Event::ManualAnswered { .. }
         | Event::DoubtResolved { .. }
+        | Event::StepReturned { .. }
+        | Event::MeasureClosed { .. }
         | Event::UndoFinished { .. } => true,
         _ => false,
     }
@@ -112,9 +118,9 @@ fn may_move_measures(event: &Event) -> bool {
 
 fn moved_measures(state: &RunState, at: Timestamp, before: &[InForce]) -> Vec<Line> {
     let after = state.measures_in_force();
-    let line = |step: &StepId, kind, text| Line { time: at, step: Some(step.clone()), kind, text };
+    let line = |step: &StepPath, kind, text| Line { time: at, step: Some(step.clone()), kind, text };
     let opened = after.iter().filter(|measure| !before.iter().any(|known| known.step == measure.step)).map(|measure| {
-        let until = expiry(state, &measure.step).map(|at| format!(", to be over by {}", minute(at)));
+        let until = state.measure_expiry(&measure.step).map(|at| format!(", to be over by {}", minute(at)));
         line(&measure.step, Kind::InForce, format!("its emergency measure is in force{}", until.unwrap_or_default()))
     });
     let closed = before.iter().filter(|measure| !after.iter().any(|known| known.step == measure.step)).map(|measure| {
@@ -124,23 +130,15 @@ fn moved_measures(state: &RunState, at: Timestamp, before: &[InForce]) -> Vec<Li
     opened.chain(closed).collect()
 }
 
-/// When a measure must be over. It counts from the moment its step began to act: that is what its parameters were
-/// rendered with, and so what the application holds itself to.
-pub(super) fn expiry(state: &RunState, step: &StepId) -> Option<Timestamp> {
-    let began = state.record(step)?.started_at?;
-    let length = Rendering::new(state, step, began)?.measure_length()?;
-    Some(clock::after(began, length))
-}
-
 fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
     let record = recorded.event.step().and_then(|step| state.record(step));
-    let step = recorded.event.step().and_then(|step| state.plan().runbook().step(step));
+    let step = recorded.event.step().and_then(|step| state.step(step));
     let told = match &recorded.event {
         Event::RunStarted { run, runbook, by, drill, .. } => {
             let drill = drill.as_ref().map(|scenario| format!("DRILL, scenario `{scenario}`: ")).unwrap_or_default();
             (Kind::Started, format!("{drill}run {run} of `{runbook}` was started by {}", person(by)))
         }
-        Event::RunResumed { by } => {
+        Event::RunResumed { by, .. } => {
             let doubted: Vec<_> = state.steps_in_doubt().map(|step| format!("`{step}`")).collect();
             let doubt = match doubted.as_slice() {
                 [] => String::new(),
@@ -154,7 +152,7 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
             let kind = match because {
                 _ if began => Kind::Failed,
                 Cause::Condition { .. } | Cause::Person { .. } => Kind::Skipped,
-                Cause::Need { .. } | Cause::Halted { .. } => Kind::LeftOut,
+                Cause::Need { .. } | Cause::Halted { .. } | Cause::TimeUp { .. } | Cause::Stuck => Kind::LeftOut,
             };
             (kind, format!("{}: {because}", if began { "was given up" } else { "skipped" }))
         }
@@ -199,6 +197,10 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
                     let pause = between(recorded.at, *at);
                     (Kind::Retried, format!("failed at try {attempt}, tried again in {pause}: {}", error.message))
                 }
+                (AttemptResult::Succeeded { .. }, Next::Doubt) => return None,
+                (AttemptResult::Failed { error }, Next::Doubt) => {
+                    (Kind::Failed, format!("nobody knows whether it happened{took}: {}", error.message))
+                }
                 (AttemptResult::Succeeded { .. }, Next::End) => {
                     let tries = match attempt.0 {
                         1 => String::new(),
@@ -221,16 +223,79 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
         Event::TimerFired { timer: Timer::Gate { .. } } => {
             (Kind::Rejected, "nobody answered in time, which counts as a no".to_owned())
         }
-        Event::TimerFired { timer: Timer::Again { .. } } => return None,
+        Event::TimerFired { timer: Timer::Again { .. } | Timer::UndoAgain { .. } } => return None,
+        Event::TimerFired { timer: Timer::Deadline { .. } } => (Kind::Failed, "its time is up".to_owned()),
+        Event::TimerFired { timer: Timer::Run } => (Kind::Failed, "the time of the run is up".to_owned()),
+        Event::TimerFired { timer: Timer::Measure { .. } } => {
+            (Kind::Expired, "its emergency measure has expired, and is undone".to_owned())
+        }
+        Event::StepForced { by, reason, .. } => {
+            (Kind::Resolved, format!("is forced to run by {}: {reason}", person(by)))
+        }
+        Event::LoopBegan { items, .. } => (Kind::Began, format!("began, for {} items", items.len())),
+        Event::CallBegan { plan, .. } => (Kind::Began, format!("began to run its runbook, plan {}", plan.short())),
+        Event::StepReturned { result, .. } => {
+            let took = record
+                .and_then(|record| record.started_at)
+                .map(|began| format!(" in {}", between(began, recorded.at)))
+                .unwrap_or_default();
+            match result {
+                Returned::Succeeded { outputs } => {
+                    let count = |name: &str| outputs.get(name).and_then(Value::as_u64).unwrap_or(0);
+                    let items =
+                        step.is_some_and(|step| step.for_each.is_some()) && !state.is_item(recorded.event.step()?);
+                    let told = match (items, count("failed")) {
+                        (false, _) => String::new(),
+                        (true, 0) => format!(", all {} items", count("total")),
+                        (true, failed) => format!(", {failed} of {} items failed", count("total")),
+                    };
+                    (Kind::Succeeded, format!("succeeded{took}{told}"))
+                }
+                Returned::Failed { error } => {
+                    let allowed = step.is_some_and(|step| step.allow_failure);
+                    let allowed = if allowed { ", which the runbook allows" } else { "" };
+                    (Kind::Failed, format!("failed{took}{allowed}: {}", error.message))
+                }
+                Returned::Rejected { step } => (Kind::Rejected, format!("was rejected at `{step}`")),
+            }
+        }
+        Event::DoubtAsked { undo, .. } => {
+            let what = if *undo { "its undo" } else { "it" };
+            (Kind::Asked, format!("nobody saw what became of {what}: a person must say"))
+        }
+        Event::MeasureExtended { until, by, reason, .. } => (
+            Kind::Extended,
+            format!("its emergency measure may be in force until {}, says {}: {reason}", minute(*until), person(by)),
+        ),
+        Event::MeasureClosed { by, reason, .. } => {
+            (Kind::Answered, format!("its emergency measure was ended by {}: {reason}", person(by)))
+        }
+        Event::UndoRequested { by, reason, .. } => {
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            (Kind::Resumed, format!("{} wants the run undone{why}", person(by)))
+        }
+        Event::RollbackBegan { steps, .. } => match steps.len() {
+            0 => (Kind::Undoing, "there is nothing to undo".to_owned()),
+            1 => (Kind::Undoing, "one step is undone".to_owned()),
+            many => (Kind::Undoing, format!("{many} steps are undone")),
+        },
         Event::DoubtResolved { doubt, by, .. } => {
             let what = match doubt {
                 Doubt::Happened { .. } => "turned out to have happened",
                 Doubt::Again => "is done again",
+                Doubt::DidNotHappen => "did not happen",
             };
             (Kind::Resolved, format!("{what} ({})", person(by)))
         }
         Event::CancelRequested { by } => (Kind::Cancelled, format!("the run was stopped by {}", person(by))),
         Event::UndoStarted { .. } => (Kind::Undoing, "is being undone".to_owned()),
+        Event::UndoFinished { result: UndoResult::Failed { error }, next: Next::Again { at }, .. } => {
+            let pause = between(recorded.at, *at);
+            (Kind::Retried, format!("could not be undone yet, tried again in {pause}: {}", error.message))
+        }
+        Event::UndoFinished { result: UndoResult::Failed { error }, next: Next::Doubt, .. } => {
+            (Kind::Failed, format!("nobody knows whether it is undone: {}", error.message))
+        }
         Event::UndoFinished { result, .. } => match result {
             UndoResult::Undone { undone } => {
                 let left: String = undone.left.iter().map(|what| format!("; still there: {what}")).collect();

@@ -1,30 +1,37 @@
 //! What happens next, given what has happened.
 
-use super::event::{Cause, Outcome, Timer};
-use super::state::{RunState, StepState, UndoState};
-use crate::base::{StepId, Timestamp};
-use crate::runbook::OnFailure;
+use super::event::{Cause, Outcome, Timer, Why};
+use super::state::{RunState, UndoState, Wait, Wake};
+use crate::action::Replay;
+use crate::base::{StepPath, Timestamp};
 
-/// Something a driver is to do. All but [`Directive::Ask`], [`Directive::Stop`], [`Directive::Resolve`] and
-/// [`Directive::WakeAt`] are answered by an event at once; those four stand until the world answers.
+/// Something a driver is to do. All but [`Directive::Ask`], [`Directive::Stop`], [`Directive::Resolve`],
+/// [`Directive::ResolveUndo`] and [`Directive::WakeAt`] are answered by an event at once; those five stand until the
+/// world answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Directive {
     /// Let this step begin: hold its condition against what is known, open its gate, or start a try.
-    Begin(StepId),
+    Begin(StepPath),
     /// Record that this step will not run.
-    Skip(StepId, Cause),
+    Skip(StepPath, Cause),
+    /// All items of this step, or all steps of the runbook it calls, are over: record what came of them.
+    Return(StepPath),
     /// Ask people about this step.
-    Ask(StepId),
+    Ask(StepPath),
     /// Let this timer fire when its time has come. It is the earliest one.
     WakeAt(Timestamp, Timer),
-    /// Find out what became of the try of this step that was under way when its process died.
-    Resolve(StepId),
+    /// Find out what became of the try of this step whose end nobody saw.
+    Resolve(StepPath),
+    /// Find out what became of the undo of this step whose end nobody saw.
+    ResolveUndo(StepPath),
     /// Stop the try of this step.
-    Stop(StepId),
+    Stop(StepPath),
+    /// Begin to undo these steps. With a step: those of the runbook that it calls.
+    BeginRollback(Option<StepPath>, Vec<StepPath>, Why),
     /// Undo this step.
-    Undo(StepId),
-    /// Let the final steps begin.
-    BeginFinally(Outcome),
+    Undo(StepPath),
+    /// Let the final steps begin. With a step: those of the runbook that it calls.
+    BeginFinally(Option<StepPath>, Outcome),
     /// The run is over.
     Finish(Outcome),
 }
@@ -37,96 +44,139 @@ pub fn decide(state: &RunState) -> Vec<Directive> {
     if state.run().is_none() || state.outcome().is_some() {
         return Vec::new();
     }
-    let plan = state.plan();
-    let id = |place: usize| plan.id(place).clone();
-    let in_finally = state.outcome_before_finally().is_some();
     // Once the final steps have begun, the ordinary ones stay as they are: a resumed run takes them up again.
-    let first = if in_finally { plan.runbook().steps.len() } else { 0 };
+    let only_final = state.outcome_before_finally().is_some() && state.reopened.is_none();
+    if state.is_cancelled() && !only_final {
+        return stopping(state);
+    }
+    let counts = |node: &usize| !only_final || state.nodes[*node].is_final;
+    let path = |node: &usize| state.path(*node).clone();
     let mut directives = Vec::new();
 
-    if state.is_cancelled() && !in_finally {
-        let running = (0..plan.len()).filter(|place| state.at(*place).state == StepState::Running);
-        directives.extend(running.map(|place| Directive::Stop(id(place))));
-        if directives.is_empty() && state.undoing.is_none() {
-            // A failed undo is told as such, whoever stops the run after it.
-            let outcome = if state.undo_failed { Outcome::Stuck } else { Outcome::Cancelled };
-            directives.push(Directive::BeginFinally(outcome));
-        }
-        return directives;
-    }
-
-    // A try in doubt is found out before anything is built on it or undone.
-    directives.extend(state.in_doubt.range(first..).map(|place| Directive::Resolve(id(*place))));
-
-    if state.is_halted() && !in_finally {
-        return halted(state, directives);
-    }
-
-    directives.extend(state.doomed.range(first..).map(|(place, cause)| Directive::Skip(id(*place), cause.clone())));
-    let limits = state.limits();
-    let room =
-        [INSTANT_STEPS, limits.io.saturating_sub(state.running[1]), limits.processes.saturating_sub(state.running[2])];
-    for (queue, room) in state.ready.iter().zip(room) {
-        directives.extend(queue.range(first..).take(room).map(|place| Directive::Begin(id(*place))));
-    }
-    directives.extend(state.open.range(first..).map(|place| Directive::Ask(id(*place))));
-    directives.extend(earliest_timer(state, first));
-
-    if directives.is_empty() && state.running.iter().sum::<usize>() == 0 {
-        directives.push(match state.outcome_before_finally() {
-            Some(outcome) => Directive::Finish(with_final_failure(outcome, state)),
-            None => Directive::BeginFinally(forward_outcome(state)),
-        });
-    }
+    // What is in doubt is found out before anything is built on it or undone.
+    directives.extend(state.in_doubt.iter().filter(|node| counts(node)).map(|node| Directive::Resolve(path(node))));
+    directives.extend(state.to_stop.iter().filter(|node| counts(node)).map(|node| Directive::Stop(path(node))));
+    directives.extend(
+        state
+            .doomed
+            .iter()
+            .filter(|(node, _)| counts(node) && !state.records[**node].is_under_way())
+            .map(|(node, cause)| Directive::Skip(path(node), cause.clone())),
+    );
+    undos(state, &mut directives);
+    begins(state, only_final, &mut directives);
+    directives.extend(state.returning.iter().filter(|node| counts(node)).map(|node| Directive::Return(path(node))));
+    frames(state, &mut directives);
+    directives.extend(state.open.iter().filter(|node| counts(node)).map(|node| Directive::Ask(path(node))));
+    directives.extend(earliest(state, only_final));
     directives
 }
 
-/// The first failure stopped the run: running steps end, waiting ones are skipped, then what was done is undone.
-fn halted(state: &RunState, mut directives: Vec<Directive>) -> Vec<Directive> {
-    let plan = state.plan();
-    let failed = state.first_failure().cloned().expect("a halted run has a first failure");
-    let never = |place: &usize| !matches!(state.at(*place).state, StepState::Running | StepState::InDoubt);
-    directives.extend(state.unended.iter().filter(|place| never(place)).map(|place| {
-        let cause = state.doomed.get(place).cloned().unwrap_or_else(|| Cause::Halted { step: failed.clone() });
-        Directive::Skip(plan.id(*place).clone(), cause)
-    }));
-    if !directives.is_empty() || state.running.iter().sum::<usize>() > 0 || state.undoing.is_some() {
-        return directives;
+/// The run is to stop: tries are stopped, undos may end, everything else stays as it is.
+fn stopping(state: &RunState) -> Vec<Directive> {
+    if state.reopened.is_some() {
+        return state.may_finish().map(Directive::Finish).into_iter().collect();
     }
-    let rolls_back = plan.runbook().on_failure == OnFailure::Rollback;
-    if rolls_back
-        && !state.undo_failed
-        && let Some(place) = state.to_undo().next()
-    {
-        return vec![Directive::Undo(plan.id(place).clone())];
+    match state.may_begin_finally(0) {
+        Some(outcome) => vec![Directive::BeginFinally(None, outcome)],
+        None => state.trying.iter().map(|node| Directive::Stop(state.path(*node).clone())).collect(),
     }
-    let undid_any = state.records().any(|(_, record)| matches!(record.undo, Some(UndoState::Undone(_))));
-    let outcome = match (state.undo_failed, rolls_back && undid_any) {
-        (true, _) => Outcome::Stuck,
-        (false, true) => Outcome::RolledBack,
-        (false, false) => Outcome::Failed,
+}
+
+fn undos(state: &RunState, directives: &mut Vec<Directive>) {
+    let Some(rollback) = &state.rollback else {
+        if !state.in_doubt.is_empty() || state.undo_failed {
+            return;
+        }
+        if let Some(node) = state.expired.first() {
+            let steps = state.to_undo_from(*node).into_iter().map(|node| state.path(node).clone()).collect();
+            let caller = state.frames[state.nodes[*node].frame].caller;
+            let within = caller.map(|caller| state.path(caller).clone());
+            directives.push(Directive::BeginRollback(within, steps, Why::Expiry));
+        } else if let Some(reopened) = state.reopened.as_ref().filter(|reopened| !reopened.is_over)
+            && state.trying.is_empty()
+        {
+            let mut planned = state.to_undo_in(0);
+            planned.retain(|node| reopened.only.is_empty() || reopened.only.contains(node));
+            let steps = planned.into_iter().map(|node| state.path(node).clone()).collect();
+            directives.push(Directive::BeginRollback(None, steps, Why::Request));
+        }
+        return;
     };
-    vec![Directive::BeginFinally(outcome)]
-}
-
-fn earliest_timer(state: &RunState, first: usize) -> Option<Directive> {
-    let counts = |timer: &Timer| {
-        let (Timer::Gate { step } | Timer::Again { step }) = timer;
-        state.plan().place(step).is_some_and(|place| place >= first)
-    };
-    state.timers.iter().find(|(_, timer)| counts(timer)).map(|(at, timer)| Directive::WakeAt(*at, timer.clone()))
-}
-
-fn forward_outcome(state: &RunState) -> Outcome {
-    if state.first_failure().is_some() {
-        Outcome::Failed
-    } else if state.unhandled_rejection() {
-        Outcome::Rejected
-    } else {
-        Outcome::Succeeded
+    let limits = state.limits();
+    let mut room = [usize::MAX, limits.io, limits.processes];
+    for (room, running) in room.iter_mut().zip(state.running) {
+        *room = room.saturating_sub(running);
+    }
+    for node in &rollback.due {
+        match &state.records[*node].undo {
+            Some(UndoState::Running) => {}
+            // Whoever may not repeat it must find out first what became of it.
+            Some(UndoState::InDoubt) if !is_repeatable(state, *node) => {
+                directives.push(Directive::ResolveUndo(state.path(*node).clone()));
+            }
+            _ => {
+                let room = &mut room[state.queue_of(*node)];
+                if *room > 0 {
+                    *room -= 1;
+                    directives.push(Directive::Undo(state.path(*node).clone()));
+                }
+            }
+        }
     }
 }
 
-fn with_final_failure(outcome: Outcome, state: &RunState) -> Outcome {
-    if outcome == Outcome::Succeeded && state.final_failure() { Outcome::Failed } else { outcome }
+fn is_repeatable(state: &RunState, node: usize) -> bool {
+    let by_itself = matches!(state.written(node).undo, Some(crate::runbook::Undo::Auto));
+    by_itself || matches!(state.facts_at(node).undo, Some(Replay::Safe | Replay::Keyed))
+}
+
+fn begins(state: &RunState, only_final: bool, directives: &mut Vec<Directive>) {
+    let limits = state.limits();
+    let room =
+        [INSTANT_STEPS, limits.io.saturating_sub(state.running[1]), limits.processes.saturating_sub(state.running[2])];
+    let may = |node: &&usize| {
+        let record = &state.records[**node];
+        (!only_final || state.nodes[**node].is_final) && (state.reopened.is_none() || record.settling)
+    };
+    for (queue, room) in state.ready.iter().zip(room) {
+        directives.extend(queue.iter().filter(may).take(room).map(|node| Directive::Begin(state.path(*node).clone())));
+    }
+}
+
+/// Frames of which all steps have ended go on: to their rollback, to their final steps, to their end.
+fn frames(state: &RunState, directives: &mut Vec<Directive>) {
+    if state.reopened.is_some() {
+        directives.extend(state.may_finish().map(Directive::Finish));
+        return;
+    }
+    for frame in &state.quiet {
+        let caller = state.frames[*frame].caller.map(|caller| state.path(caller).clone());
+        if state.frames[*frame].finally.is_some() {
+            match caller {
+                Some(caller) if state.is_frame_over(*frame) => directives.push(Directive::Return(caller)),
+                Some(_) => {}
+                None => directives.extend(state.may_finish().map(Directive::Finish)),
+            }
+        } else if let Some(outcome) = state.may_begin_finally(*frame) {
+            directives.push(Directive::BeginFinally(caller, outcome));
+        } else if state.rollback.is_none() && state.undoing.is_empty() && state.must_roll_back(*frame) {
+            let steps = state.to_undo_in(*frame).into_iter().map(|node| state.path(node).clone()).collect();
+            directives.push(Directive::BeginRollback(caller, steps, Why::Failure));
+            // One rollback at a time.
+            return;
+        }
+    }
+}
+
+fn earliest(state: &RunState, only_final: bool) -> Option<Directive> {
+    let counts = |wake: Wake| match wake {
+        Wake::Run => !only_final,
+        // An undo that is tried again belongs to a rollback, whatever else is going on.
+        Wake::Node(_, Wait::UndoAgain) => state.rollback.is_some(),
+        Wake::Node(node, Wait::Measure) => !only_final && state.records[node].stands(),
+        Wake::Node(node, _) => state.reopened.is_none() && (!only_final || state.nodes[node].is_final),
+    };
+    let found = state.wakes.in_order().find(|(_, wake)| counts(*wake));
+    found.map(|(at, wake)| Directive::WakeAt(at, state.timer(wake)))
 }

@@ -3,19 +3,26 @@
 //! Nothing here knows a clock, a disk or a task. Time enters as the time of an event; whatever waits is a timer that
 //! some driver lets fire. Living and replaying go through the same two functions, [`RunState::apply`] and [`decide`].
 
+mod apply;
 mod decide;
 mod event;
+mod legal;
 mod rendering;
 mod retry;
+mod returned;
+mod rollback;
+mod standing;
 mod state;
 mod turn;
 
 pub use decide::{Directive, decide};
 pub use event::{
-    Answer, AttemptResult, Cause, Decision, Doubt, Event, Limits, ManualResult, Next, Outcome, Recorded, Timer,
-    UndoResult,
+    Answer, AttemptResult, Cause, Decision, Doubt, Event, Held, Item, Limits, ManualResult, Next, Outcome, Recorded,
+    Returned, Timer, UndoResult, Why,
 };
+pub use legal::IllegalEvent;
 pub use rendering::{Prepared, RenderError, Rendering};
-pub use retry::after_attempt;
-pub use state::{Gate, IllegalEvent, InForce, LeftStanding, RunState, StepRecord, StepState, UndoState};
+pub use retry::{Tried, after_attempt, after_undo};
+pub use returned::returned;
+pub use state::{Gate, InForce, LeftStanding, RunState, StepRecord, StepState, UndoState, locks_held};
 pub use turn::take_turn;

@@ -1,19 +1,18 @@
-//! The state of a run: a fold over its events. Illegal events are refused and change nothing.
+//! The state of a run: what is known of every step, and what is ready, open or due because of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::event::{
-    Answer, AttemptResult, Cause, Decision, Doubt, Event, Limits, ManualResult, Next, Outcome, Recorded, Timer,
-    UndoResult,
-};
-use crate::action::{ActionError, Effect, ErrorKind, Load, Undone};
-use crate::base::{Attempt, Digest, RunId, StepId, Timestamp};
-use crate::plan::Plan;
-use crate::runbook::{Does, OnFailure, StepResult};
+use super::event::{Cause, Decision, Held, Item, Limits, Outcome, Timer};
+use super::rollback::Rollback;
+use crate::action::{ActionError, Intent, Load, Undone};
+use crate::base::{Attempt, Digest, RunId, StepPath, Timestamp};
+use crate::plan::{Facts, Plan};
+use crate::runbook::{OnFailure, Step, StepResult};
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +29,13 @@ pub enum StepState {
     Asked,
     /// A try is under way.
     Running,
+    /// Its items, or the steps of the runbook it calls, are under way.
+    Within,
     /// The next try waits for its time.
     Pausing,
     /// A try was stopped with the run.
     Interrupted,
-    /// A try was under way when its process died: nobody knows whether it happened.
+    /// A try was under way when its process died, or no answer came: nobody knows whether it happened.
     InDoubt,
     /// It is over.
     Ended(StepResult),
@@ -47,6 +48,8 @@ pub struct Gate {
     pub digest: Digest,
     /// The question.
     pub prompt: String,
+    /// What it would do, for people.
+    pub does: Vec<Intent>,
     /// When it lapses.
     pub expires: Option<Timestamp>,
     /// Who has said yes so far.
@@ -58,6 +61,8 @@ pub struct Gate {
 pub enum UndoState {
     /// Under way.
     Running,
+    /// The next try waits for its time.
+    Pausing,
     /// Under way when its process died.
     InDoubt,
     /// Done.
@@ -91,12 +96,72 @@ pub struct StepRecord {
     pub decisions: Vec<Decision>,
     /// May an earlier try have done all or part of it?
     pub repeat: bool,
+    /// Did its `until` hold at the last look?
+    pub met: Option<bool>,
     /// Where its undo stands.
     pub undo: Option<UndoState>,
+    /// How many tries of its undo began.
+    pub undo_attempts: u32,
+    /// What its undo saved last.
+    pub undo_checkpoint: Option<Value>,
+    /// Parameters of its undo, where another action does it.
+    pub undo_params: Option<Value>,
+    /// Did a person force it to run?
+    pub forced: bool,
+    /// Is its time up?
+    pub out_of_time: bool,
+    /// Was a person asked what became of it?
+    pub doubt_asked: bool,
+    /// Did a try of it do something, whatever came after?
+    pub(super) landed: bool,
+    /// Is it done again only to be certain that it is done, although nothing new begins?
+    pub(super) settling: bool,
+    /// Was its measure ended by hand?
+    pub(super) closed_by_hand: bool,
+    /// Until when its measure may be in force, where somebody made that longer.
+    pub(super) extended: Option<Timestamp>,
+    /// What is inside it.
+    pub(super) inside: Option<Box<Inside>>,
+}
+
+/// What is inside a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Inside {
+    Loop(Loop),
+    /// The steps of a called runbook: which frame.
+    Call(usize),
+}
+
+/// A loop under way, or over.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Loop {
+    pub items: Arc<Vec<Item>>,
+    /// The nodes of its items.
+    pub nodes: Range<usize>,
+    /// How many were let begin.
+    pub admitted: usize,
+    /// How many have begun and not ended.
+    pub active: usize,
+    pub succeeded: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    /// How many failures end it.
+    pub tolerates: usize,
+    /// How many may be under way at once.
+    pub most: usize,
+    /// Until how many were let begin the present wave lasts; only with a ramp.
+    pub wave: Option<(usize, usize)>,
+    pub first_failure: Option<usize>,
+}
+
+impl Loop {
+    pub(super) fn ended(&self) -> usize {
+        self.succeeded + self.failed + self.skipped
+    }
 }
 
 impl StepRecord {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: StepState::Waiting,
             attempts: 0,
@@ -109,7 +174,19 @@ impl StepRecord {
             checkpoint: None,
             decisions: Vec::new(),
             repeat: false,
+            met: None,
             undo: None,
+            undo_attempts: 0,
+            undo_checkpoint: None,
+            undo_params: None,
+            forced: false,
+            out_of_time: false,
+            doubt_asked: false,
+            landed: false,
+            settling: false,
+            closed_by_hand: false,
+            extended: None,
+            inside: None,
         }
     }
 
@@ -121,11 +198,11 @@ impl StepRecord {
         }
     }
 
-    /// Is there something to reverse: was it done, or did it fail on the way after saving what it found?
+    /// Is there something to reverse: was it done, or did it fail on the way after it had done or saved something?
     pub(super) fn acted(&self) -> bool {
         match self.result() {
             Some(StepResult::Succeeded) => true,
-            Some(StepResult::Failed) => self.checkpoint.is_some(),
+            Some(StepResult::Failed) => self.checkpoint.is_some() || self.landed,
             _ => false,
         }
     }
@@ -134,23 +211,104 @@ impl StepRecord {
     pub fn stands(&self) -> bool {
         self.result() == Some(StepResult::Succeeded) && !matches!(self.undo, Some(UndoState::Undone(_)))
     }
+
+    /// Has it begun to act, and not ended?
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.state, StepState::Running | StepState::Within | StepState::InDoubt | StepState::Interrupted)
+    }
 }
 
-/// An event that cannot follow what happened before. The state is as it was.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} cannot happen now: {why}")]
-pub struct IllegalEvent {
-    /// Which event.
-    pub what: String,
-    /// Why not.
-    pub why: String,
+/// A step as it stands in a run: which step of which runbook, and which item of it.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub path: StepPath,
+    pub frame: usize,
+    /// Its place in the plan of its frame.
+    pub place: usize,
+    /// The loop that it is an item of, and which one.
+    pub item: Option<(usize, usize)>,
+    /// Does it belong to the final steps of the run, or stand inside one of them?
+    pub is_final: bool,
+}
+
+/// A runbook being followed: the run's own, or a called one.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub plan: Arc<Plan>,
+    /// The node that calls it.
+    pub caller: Option<usize>,
+    /// The nodes of its steps.
+    pub nodes: Range<usize>,
+    /// Which secret its names stand for.
+    pub secrets: Arc<BTreeMap<String, String>>,
+    /// Ordinary steps, and once they have begun the final ones, that have not ended.
+    pub unended: BTreeSet<usize>,
+    pub first_failure: Option<usize>,
+    pub is_undone: bool,
+    pub finally: Option<Outcome>,
+}
+
+impl Frame {
+    pub(super) fn ordinary(&self) -> Range<usize> {
+        self.nodes.start..self.nodes.start + self.plan.runbook().steps.len()
+    }
+
+    pub(super) fn finals(&self) -> Range<usize> {
+        self.ordinary().end..self.nodes.end
+    }
+}
+
+/// What waits for a time: which node (the run itself is before all of them), and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    Run,
+    Node(usize, Wait),
+}
+
+/// What a node waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wait {
+    Gate,
+    Again,
+    UndoAgain,
+    Deadline,
+    Measure,
+}
+
+/// Everything that waits for a time, by time and by who waits.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wakes {
+    by_time: BTreeSet<(Timestamp, Wake)>,
+    times: BTreeMap<Wake, Timestamp>,
+}
+
+impl Wakes {
+    pub(super) fn set(&mut self, wake: Wake, at: Timestamp) {
+        self.clear(wake);
+        self.times.insert(wake, at);
+        self.by_time.insert((at, wake));
+    }
+
+    pub(super) fn clear(&mut self, wake: Wake) {
+        if let Some(at) = self.times.remove(&wake) {
+            self.by_time.remove(&(at, wake));
+        }
+    }
+
+    pub(super) fn of(&self, wake: Wake) -> Option<Timestamp> {
+        self.times.get(&wake).copied()
+    }
+
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Timestamp, Wake)> {
+        self.by_time.iter().copied()
+    }
 }
 
 /// An emergency measure that is in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InForce {
     /// The step that put it in force.
-    pub step: StepId,
+    pub step: StepPath,
     /// Since when.
     pub since: Timestamp,
 }
@@ -159,7 +317,7 @@ pub struct InForce {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftStanding {
     /// The step that did it.
-    pub step: StepId,
+    pub step: StepPath,
     /// What stands.
     pub what: String,
 }
@@ -167,38 +325,66 @@ pub struct LeftStanding {
 /// The state of a run.
 #[derive(Debug, Clone)]
 pub struct RunState {
-    plan: Arc<Plan>,
-    records: Vec<StepRecord>,
-    dependents: Vec<Vec<usize>>,
-    unmet: Vec<usize>,
+    pub(super) frames: Vec<Frame>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) records: Vec<StepRecord>,
+    places: IndexMap<StepPath, usize>,
+    /// How many of a step's needs are not met yet.
+    pub(super) unmet: Vec<u32>,
+    /// Steps that may begin, by what they load.
     pub(super) ready: [BTreeSet<usize>; 3],
+    /// How many tries and undos are under way, by what they load.
     pub(super) running: [usize; 3],
+    pub(super) trying: BTreeSet<usize>,
+    /// Tries that must be stopped because their time is up.
+    pub(super) to_stop: BTreeSet<usize>,
+    /// Steps whose needs can no longer be met.
     pub(super) doomed: BTreeMap<usize, Cause>,
-    pub(super) timers: BTreeSet<(Timestamp, Timer)>,
+    pub(super) wakes: Wakes,
+    /// Steps that wait for a person.
     pub(super) open: BTreeSet<usize>,
     pub(super) in_doubt: BTreeSet<usize>,
-    pub(super) unended: BTreeSet<usize>,
-    finished_order: Vec<usize>,
-    pub(super) undoing: Option<usize>,
+    /// Frames in which nothing new begins.
+    pub(super) halted: BTreeMap<usize, Cause>,
+    /// Frames of which all steps that had begun to count have ended.
+    pub(super) quiet: BTreeSet<usize>,
+    /// Loops of which nothing is under way and nothing more begins.
+    pub(super) returning: BTreeSet<usize>,
+    /// Steps with an emergency measure.
+    pub(super) measures: Vec<usize>,
+    /// Measures that have expired and are to be undone.
+    pub(super) expired: BTreeSet<usize>,
+    pub(super) rollback: Option<Rollback>,
+    pub(super) undoing: BTreeSet<usize>,
     pub(super) undo_failed: bool,
-    started: Option<Started>,
-    first_failure: Option<StepId>,
-    cancelled: Option<String>,
-    finally: Option<Outcome>,
-    outcome: Option<Outcome>,
-    now: Timestamp,
+    /// Is the time of the whole run up?
+    pub(super) out_of_time: bool,
+    pub(super) started: Option<Started>,
+    pub(super) cancelled: Option<String>,
+    pub(super) outcome: Option<Outcome>,
+    /// Set while a run that was over is being undone: how it had ended.
+    pub(super) reopened: Option<Reopened>,
+    pub(super) now: Timestamp,
+}
+
+/// A run that was over and is being undone.
+#[derive(Debug, Clone)]
+pub(super) struct Reopened {
+    pub before: Outcome,
+    pub only: Vec<usize>,
+    pub is_over: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Started {
-    run: RunId,
-    by: String,
-    drill: Option<String>,
-    limits: Limits,
-    at: Timestamp,
+pub(super) struct Started {
+    pub run: RunId,
+    pub by: String,
+    pub drill: Option<String>,
+    pub limits: Limits,
+    pub at: Timestamp,
 }
 
-/// Which queue a step waits in: steps that run nothing, the network, processes.
+/// Which queue a step waits in: steps that run nothing themselves, the network, processes.
 pub(super) fn queue(load: Option<Load>) -> usize {
     match load {
         None => 0,
@@ -211,48 +397,219 @@ impl RunState {
     /// The state before anything has happened.
     pub fn new(plan: Arc<Plan>) -> Self {
         let count = plan.len();
-        let ordinary = plan.runbook().steps.len();
-        Self {
-            records: (0..count).map(|_| StepRecord::new()).collect(),
-            dependents: (0..count).map(|place| plan.dependents(place)).collect(),
-            unmet: (0..count).map(|place| plan.step(place).needs.len()).collect(),
+        let mut state = Self {
+            frames: Vec::new(),
+            nodes: Vec::with_capacity(count),
+            records: Vec::with_capacity(count),
+            places: IndexMap::with_capacity(count),
+            unmet: Vec::with_capacity(count),
             ready: Default::default(),
             running: [0; 3],
+            trying: BTreeSet::new(),
+            to_stop: BTreeSet::new(),
             doomed: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            wakes: Wakes::default(),
             open: BTreeSet::new(),
             in_doubt: BTreeSet::new(),
-            unended: (0..ordinary).collect(),
-            finished_order: Vec::new(),
-            undoing: None,
+            halted: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+            returning: BTreeSet::new(),
+            measures: Vec::new(),
+            expired: BTreeSet::new(),
+            rollback: None,
+            undoing: BTreeSet::new(),
             undo_failed: false,
+            out_of_time: false,
             started: None,
-            first_failure: None,
             cancelled: None,
-            finally: None,
             outcome: None,
+            reopened: None,
             now: Timestamp::MIN,
-            plan,
+        };
+        let secrets = plan.runbook().secrets.keys().map(|name| (name.clone(), name.clone())).collect();
+        state.open_frame(plan, None, Arc::new(secrets));
+        state
+    }
+
+    /// Makes room for the steps of a runbook.
+    pub(super) fn open_frame(
+        &mut self,
+        plan: Arc<Plan>,
+        caller: Option<usize>,
+        secrets: Arc<BTreeMap<String, String>>,
+    ) -> usize {
+        let frame = self.frames.len();
+        let first = self.nodes.len();
+        let ordinary = plan.runbook().steps.len();
+        for place in 0..plan.len() {
+            let (path, inherited) = match caller {
+                Some(caller) => {
+                    let caller = &self.nodes[caller];
+                    (caller.path.inside(plan.id(place)), caller.is_final)
+                }
+                None => (plan.id(place).into(), false),
+            };
+            let is_final = inherited || (caller.is_none() && plan.is_final(place));
+            let needs = u32::try_from(plan.step(place).needs.len()).unwrap_or(u32::MAX);
+            if plan.step(place).measure.is_some() {
+                self.measures.push(self.nodes.len());
+            }
+            self.add(Node { path, frame, place, item: None, is_final }, needs);
         }
+        let nodes = first..self.nodes.len();
+        let unended = (first..first + ordinary).collect();
+        self.frames.push(Frame {
+            plan,
+            caller,
+            nodes,
+            secrets,
+            unended,
+            first_failure: None,
+            is_undone: false,
+            finally: None,
+        });
+        frame
+    }
+
+    /// Adds a step to the run.
+    pub(super) fn add(&mut self, node: Node, needs: u32) {
+        self.places.insert(node.path.clone(), self.nodes.len());
+        self.nodes.push(node);
+        self.records.push(StepRecord::new());
+        self.unmet.push(needs);
     }
 
     /// The plan it follows.
     pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+        &self.frames[0].plan
+    }
+
+    /// The plan of the runbook that a step stands in, and the step's place there.
+    pub fn plan_of(&self, path: &StepPath) -> Option<(&Arc<Plan>, usize)> {
+        let node = &self.nodes[self.place(path)?];
+        Some((&self.frames[node.frame].plan, node.place))
+    }
+
+    /// The step as it was written.
+    pub fn step(&self, path: &StepPath) -> Option<&Step> {
+        self.place(path).map(|node| self.written(node))
+    }
+
+    /// What the action of a step is.
+    pub fn facts(&self, path: &StepPath) -> Option<&Facts> {
+        self.place(path).map(|node| self.facts_at(node))
+    }
+
+    /// Which secrets the names in the runbook of a step stand for.
+    pub fn secrets_of(&self, path: &StepPath) -> Option<&Arc<BTreeMap<String, String>>> {
+        self.place(path).map(|node| &self.frames[self.nodes[node].frame].secrets)
+    }
+
+    pub(super) fn place(&self, path: &StepPath) -> Option<usize> {
+        self.places.get(path).copied()
+    }
+
+    pub(super) fn path(&self, node: usize) -> &StepPath {
+        &self.nodes[node].path
+    }
+
+    pub(super) fn written(&self, node: usize) -> &Step {
+        let node = &self.nodes[node];
+        self.frames[node.frame].plan.step(node.place)
+    }
+
+    pub(super) fn facts_at(&self, node: usize) -> &Facts {
+        let node = &self.nodes[node];
+        self.frames[node.frame].plan.facts(node.place)
+    }
+
+    /// Which queue a node waits in. A loop runs nothing itself; its items do.
+    pub(super) fn queue_of(&self, node: usize) -> usize {
+        if self.is_loop(node) { 0 } else { queue(self.facts_at(node).load) }
+    }
+
+    /// Is it the step itself of a loop, not one of its items?
+    pub(super) fn is_loop(&self, node: usize) -> bool {
+        self.nodes[node].item.is_none() && self.written(node).for_each.is_some()
     }
 
     /// What is known of a step.
-    pub fn record(&self, id: &StepId) -> Option<&StepRecord> {
-        self.plan.place(id).map(|place| &self.records[place])
+    pub fn record(&self, path: &StepPath) -> Option<&StepRecord> {
+        self.place(path).map(|node| &self.records[node])
     }
 
-    pub(super) fn at(&self, place: usize) -> &StepRecord {
-        &self.records[place]
+    /// Every step that the run has come to know, with what is known of it: those of the runbook in the order of the
+    /// file, then items and called steps as they came.
+    pub fn records(&self) -> impl Iterator<Item = (&StepPath, &StepRecord)> {
+        self.nodes.iter().zip(&self.records).map(|(node, record)| (&node.path, record))
     }
 
-    /// Every step with what is known of it, in the order of the file.
-    pub fn records(&self) -> impl Iterator<Item = (&StepId, &StepRecord)> {
-        self.records.iter().enumerate().map(|(place, record)| (self.plan.id(place), record))
+    /// What is known of the step at a place of the runbook that another step stands in.
+    pub fn beside(&self, path: &StepPath, place: usize) -> Option<&StepRecord> {
+        let frame = self.nodes[self.place(path)?].frame;
+        self.records.get(self.frames[frame].nodes.start + place)
+    }
+
+    /// Is it one item of a loop?
+    pub fn is_item(&self, path: &StepPath) -> bool {
+        self.place(path).is_some_and(|node| self.nodes[node].item.is_some())
+    }
+
+    /// Does it belong to the final steps of the run, or stand inside one of them?
+    pub fn is_final(&self, path: &StepPath) -> bool {
+        self.place(path).is_some_and(|node| self.nodes[node].is_final)
+    }
+
+    /// The step of the same runbook with this id, seen from a step.
+    pub(super) fn sibling(&self, node: usize, id: &crate::base::StepId) -> Option<usize> {
+        let frame = &self.frames[self.nodes[node].frame];
+        frame.plan.place(id).map(|place| frame.nodes.start + place)
+    }
+
+    /// The item that a step is done for: what it is called, and its value.
+    pub fn item(&self, path: &StepPath) -> Option<(&str, &Item)> {
+        let node = self.place(path)?;
+        let (of, index) = self.nodes[node].item?;
+        let name = self.written(node).for_each.as_ref()?.name.as_str();
+        match self.records[of].inside.as_deref() {
+            Some(Inside::Loop(looped)) => Some((name, looped.items.get(index)?)),
+            _ => None,
+        }
+    }
+
+    /// The items of a loop, each with what is known of it. `None` when the step is no loop, or has not begun.
+    pub fn items(&self, path: &StepPath) -> Option<impl Iterator<Item = (&Item, &StepRecord)>> {
+        match self.record(path)?.inside.as_deref() {
+            Some(Inside::Loop(looped)) => {
+                Some(looped.items.iter().zip(looped.nodes.clone().map(|node| &self.records[node])))
+            }
+            _ => None,
+        }
+    }
+
+    /// How far a loop is: how many items ended well, badly, were skipped, and how many there are.
+    pub fn tally(&self, path: &StepPath) -> Option<[usize; 4]> {
+        match self.record(path)?.inside.as_deref() {
+            Some(Inside::Loop(looped)) => Some([looped.succeeded, looped.failed, looped.skipped, looped.items.len()]),
+            _ => None,
+        }
+    }
+
+    /// The steps directly inside a step: items, or the steps of a called runbook.
+    pub(super) fn inside_of(&self, node: usize) -> Range<usize> {
+        match self.records[node].inside.as_deref() {
+            Some(Inside::Loop(looped)) => looped.nodes.clone(),
+            Some(Inside::Call(frame)) => self.frames[*frame].nodes.clone(),
+            None => 0..0,
+        }
+    }
+
+    /// Calls `see` with every node inside a node, at any depth.
+    pub(super) fn each_inside(&self, node: usize, see: &mut dyn FnMut(usize)) {
+        for inner in self.inside_of(node) {
+            see(inner);
+            self.each_inside(inner, see);
+        }
     }
 
     /// The run's id, once it has begun.
@@ -285,8 +642,8 @@ impl RunState {
     }
 
     /// The step whose failure stopped the run.
-    pub fn first_failure(&self) -> Option<&StepId> {
-        self.first_failure.as_ref()
+    pub fn first_failure(&self) -> Option<&StepPath> {
+        self.frames[0].first_failure.map(|node| self.path(node))
     }
 
     /// Is the run to stop?
@@ -299,526 +656,103 @@ impl RunState {
         self.outcome
     }
 
-    /// How the run would end if the final steps succeed, once they have begun.
-    pub fn outcome_before_finally(&self) -> Option<Outcome> {
-        self.finally
+    /// Is a run that was over being undone?
+    pub fn is_reopened(&self) -> bool {
+        self.reopened.is_some()
     }
 
-    /// Are new ordinary steps out of the question?
-    pub(super) fn is_halted(&self) -> bool {
-        self.first_failure.is_some() && self.plan.runbook().on_failure != OnFailure::Continue
+    /// How the run would end if the final steps succeed, once they have begun.
+    pub fn outcome_before_finally(&self) -> Option<Outcome> {
+        self.frames[0].finally
+    }
+
+    /// How the runbook that a step stands in would end, once its final steps have begun.
+    pub fn outcome_around(&self, path: &StepPath) -> Option<Outcome> {
+        self.place(path).and_then(|node| self.frames[self.nodes[node].frame].finally)
+    }
+
+    /// Does a failure in this frame keep new steps from beginning?
+    pub(super) fn stops_at_failure(&self, frame: usize) -> bool {
+        self.frames[frame].plan.runbook().on_failure != OnFailure::Continue
+    }
+
+    /// Is nothing new begun where this step stands?
+    pub fn is_halted(&self, path: &StepPath) -> bool {
+        self.reopened.is_some()
+            || self.place(path).is_some_and(|node| self.halted.contains_key(&self.nodes[node].frame))
+    }
+
+    /// Is the time of this step, or of something around it, up?
+    pub fn is_out_of_time(&self, path: &StepPath) -> bool {
+        self.place(path).is_some_and(|node| self.to_stop.contains(&node) || self.records[node].out_of_time)
     }
 
     /// Does this step wait at its gate?
-    pub fn is_at_gate(&self, id: &StepId) -> bool {
-        self.record(id).is_some_and(|record| matches!(record.state, StepState::AtGate(_)))
+    pub fn is_at_gate(&self, path: &StepPath) -> bool {
+        self.record(path).is_some_and(|record| matches!(record.state, StepState::AtGate(_)))
     }
 
     /// Steps that wait for a person.
-    pub fn waiting_for_people(&self) -> impl Iterator<Item = &StepId> {
-        self.open.iter().map(|place| self.plan.id(*place))
+    pub fn waiting_for_people(&self) -> impl Iterator<Item = &StepPath> {
+        self.open.iter().map(|node| self.path(*node))
     }
 
     /// Steps of which nobody knows whether they happened.
-    pub fn steps_in_doubt(&self) -> impl Iterator<Item = &StepId> {
-        self.in_doubt.iter().map(|place| self.plan.id(*place))
+    pub fn steps_in_doubt(&self) -> impl Iterator<Item = &StepPath> {
+        self.in_doubt.iter().map(|node| self.path(*node))
     }
 
-    /// Steps to undo, the last one done first.
-    pub(super) fn to_undo(&self) -> impl Iterator<Item = usize> {
-        self.finished_order.iter().rev().copied().filter(|place| {
-            let record = &self.records[*place];
-            self.plan.step(*place).undo.is_some()
-                && record.acted()
-                && !matches!(record.undo, Some(UndoState::Undone(_) | UndoState::Failed(_)))
-        })
+    /// The number of the next try of a step.
+    pub fn next_attempt(&self, path: &StepPath) -> Attempt {
+        Attempt(self.record(path).map_or(0, |record| record.attempts) + 1)
     }
 
-    /// Emergency measures that are in force now.
-    pub fn measures_in_force(&self) -> Vec<InForce> {
-        let mut found = Vec::new();
-        for (place, record) in self.records.iter().enumerate() {
-            let Some(measure) = &self.plan.step(place).measure else { continue };
-            let closed = measure.closed_by.as_ref().and_then(|id| self.record(id)).is_some_and(StepRecord::stands);
-            let (true, false, Some(since)) = (record.stands(), closed, record.finished_at) else { continue };
-            found.push(InForce { step: self.plan.id(place).clone(), since });
-        }
-        found
-    }
-
-    /// What the run changed and did not put back: measures in force, undone writes that left something, writes after
-    /// a failure that nobody undid.
-    pub fn left_standing(&self) -> Vec<LeftStanding> {
-        let mut left: Vec<LeftStanding> = Vec::new();
-        for in_force in self.measures_in_force() {
-            left.push(LeftStanding { step: in_force.step, what: "its emergency measure is in force".to_owned() });
-        }
-        let went_wrong = self.first_failure.is_some() || self.cancelled.is_some();
-        for (place, record) in self.records.iter().enumerate() {
-            let step = self.plan.id(place);
-            match &record.undo {
-                Some(UndoState::Undone(undone)) => {
-                    left.extend(undone.left.iter().map(|what| LeftStanding { step: step.clone(), what: what.clone() }));
-                }
-                Some(UndoState::Failed(error)) => {
-                    let what = format!("its undo failed: {}", error.message);
-                    left.push(LeftStanding { step: step.clone(), what });
-                }
-                Some(UndoState::Running | UndoState::InDoubt) => {
-                    left.push(LeftStanding { step: step.clone(), what: "its undo was not seen to end".to_owned() });
-                }
-                None => {
-                    let acted = matches!(record.state, StepState::InDoubt | StepState::Interrupted)
-                        || (went_wrong && record.stands() && !self.plan.is_final(place));
-                    if acted && self.plan.facts(place).effect == Effect::Write && !left.iter().any(|l| l.step == *step)
-                    {
-                        let what = match record.state {
-                            StepState::InDoubt | StepState::Interrupted => "nobody knows whether it happened",
-                            _ => "what it did was not undone",
-                        };
-                        left.push(LeftStanding { step: step.clone(), what: what.to_owned() });
-                    }
+    /// The name of a timer.
+    pub(super) fn timer(&self, wake: Wake) -> Timer {
+        match wake {
+            Wake::Run => Timer::Run,
+            Wake::Node(node, wait) => {
+                let step = self.path(node).clone();
+                match wait {
+                    Wait::Gate => Timer::Gate { step },
+                    Wait::Again => Timer::Again { step },
+                    Wait::UndoAgain => Timer::UndoAgain { step },
+                    Wait::Deadline => Timer::Deadline { step },
+                    Wait::Measure => Timer::Measure { step },
                 }
             }
         }
-        left
     }
 
-    /// Takes an event into account. An illegal one is refused and changes nothing.
-    pub fn apply(&mut self, recorded: &Recorded) -> Result<(), IllegalEvent> {
-        self.check(&recorded.event).map_err(|why| IllegalEvent { what: name(&recorded.event), why })?;
-        self.now = self.now.max(recorded.at);
-        self.take(recorded.at, &recorded.event);
-        Ok(())
-    }
-
-    /// May this event follow? All refusals stand here, so that [`Self::take`] only changes.
-    fn check(&self, event: &Event) -> Result<(), String> {
-        if let Event::RunStarted { plan, .. } = event {
-            if self.started.is_some() {
-                return Err("the run has begun already".to_owned());
-            }
-            if plan != self.plan.digest() {
-                return Err("the log belongs to another plan".to_owned());
-            }
-            return Ok(());
-        }
-        if self.started.is_none() {
-            return Err("the run has not begun".to_owned());
-        }
-        let resumable = matches!(self.outcome, None | Some(Outcome::Cancelled));
-        if self.outcome.is_some() && !(matches!(event, Event::RunResumed { .. }) && resumable) {
-            return Err("the run is over".to_owned());
-        }
-        let place = match event.step() {
-            Some(step) => Some(self.plan.place(step).ok_or_else(|| format!("the plan has no step `{step}`"))?),
-            None => None,
-        };
-        let record = place.map(|place| &self.records[place]);
-        let state = record.map(|record| &record.state);
-        let refuse = |why: &str| Err(why.to_owned());
-        match event {
-            Event::RunStarted { .. } | Event::RunResumed { .. } => Ok(()),
-            Event::StepSkipped { .. } => match state {
-                Some(StepState::Running | StepState::InDoubt | StepState::Interrupted) => refuse("it is under way"),
-                Some(StepState::Ended(_)) => refuse("it has ended"),
-                _ => Ok(()),
-            },
-            Event::StepFailed { .. } => match state {
-                Some(StepState::Ready | StepState::Approved(_) | StepState::Pausing | StepState::AtGate(_)) => Ok(()),
-                _ => refuse("it is not its turn"),
-            },
-            Event::Decided { .. } | Event::ManualAsked { .. } => match state {
-                Some(StepState::Ready | StepState::Approved(_)) => Ok(()),
-                _ => refuse("it is not its turn"),
-            },
-            Event::GateOpened { .. } => match state {
-                Some(StepState::Ready | StepState::Approved(_)) => Ok(()),
-                _ => refuse("it is not its turn"),
-            },
-            Event::GateAnswered { digest, decision, .. } => match state {
-                Some(StepState::AtGate(gate)) if gate.digest != *digest => refuse("the answer is about something else"),
-                Some(StepState::AtGate(gate)) if gate.approvals.iter().any(|before| before.by == decision.by) => {
-                    refuse("the same person has answered already")
-                }
-                Some(StepState::AtGate(_)) => Ok(()),
-                _ => refuse("its gate is not open"),
-            },
-            Event::ManualAnswered { .. } => match state {
-                Some(StepState::Asked) => Ok(()),
-                _ => refuse("nobody was asked"),
-            },
-            Event::AttemptStarted { attempt, .. } => match (state, record) {
-                (Some(StepState::Ready | StepState::Approved(_)), Some(record)) if record.attempts + 1 == attempt.0 => {
-                    Ok(())
-                }
-                (Some(StepState::Ready | StepState::Approved(_)), _) => refuse("the tries are counted one by one"),
-                _ => refuse("it is not its turn"),
-            },
-            Event::Checkpoint { attempt, .. } | Event::AttemptFinished { attempt, .. } => match (state, record) {
-                (Some(StepState::Running), Some(record)) if record.attempts == attempt.0 => Ok(()),
-                _ => refuse("no such try is under way"),
-            },
-            Event::TimerFired { timer } => {
-                if self.timers.iter().any(|(_, known)| known == timer) {
-                    Ok(())
-                } else {
-                    refuse("nothing waits for that time")
-                }
-            }
-            Event::DoubtResolved { .. } => match state {
-                Some(StepState::InDoubt) => Ok(()),
-                _ => refuse("it is not in doubt"),
-            },
-            Event::CancelRequested { .. } => Ok(()),
-            Event::UndoStarted { .. } => match record {
-                _ if self.undoing.is_some() => refuse("another undo is under way"),
-                Some(record) if !record.acted() => refuse("it was not done"),
-                Some(record) if matches!(record.undo, Some(UndoState::Undone(_))) => refuse("it is undone"),
-                _ => Ok(()),
-            },
-            Event::UndoFinished { .. } => match record.map(|record| &record.undo) {
-                Some(Some(UndoState::Running | UndoState::InDoubt)) => Ok(()),
-                _ => refuse("its undo is not under way"),
-            },
-            Event::FinallyBegan { .. } if self.finally.is_some() => refuse("the final steps have begun already"),
-            Event::FinallyBegan { .. } => Ok(()),
-            Event::RunFinished { .. } if self.running.iter().sum::<usize>() > 0 => refuse("steps are under way"),
-            Event::RunFinished { .. } => Ok(()),
+    /// What a timer is about.
+    pub(super) fn wake(&self, timer: &Timer) -> Option<Wake> {
+        let node = |step: &StepPath, wait| self.place(step).map(|node| Wake::Node(node, wait));
+        match timer {
+            Timer::Run => Some(Wake::Run),
+            Timer::Gate { step } => node(step, Wait::Gate),
+            Timer::Again { step } => node(step, Wait::Again),
+            Timer::UndoAgain { step } => node(step, Wait::UndoAgain),
+            Timer::Deadline { step } => node(step, Wait::Deadline),
+            Timer::Measure { step } => node(step, Wait::Measure),
         }
     }
 
-    /// Changes the state by an event that [`Self::check`] let pass.
-    fn take(&mut self, at: Timestamp, event: &Event) {
-        let place = event.step().and_then(|step| self.plan.place(step));
-        match (event, place) {
-            (Event::RunStarted { run, by, drill, limits, .. }, _) => {
-                self.started =
-                    Some(Started { run: run.clone(), by: by.clone(), drill: drill.clone(), limits: *limits, at });
-                for place in 0..self.plan.runbook().steps.len() {
-                    self.release(place);
-                }
-            }
-            (Event::RunResumed { .. }, _) => self.resume(),
-            (Event::StepSkipped { because, .. }, Some(place)) => {
-                // Between two tries it had begun: it ends with what went wrong last.
-                let began = self.records[place].attempts > 0;
-                self.records[place].cause = Some(because.clone());
-                self.end(place, if began { StepResult::Failed } else { StepResult::Skipped }, at);
-            }
-            (Event::StepFailed { error, .. }, Some(place)) => {
-                self.records[place].error = Some(error.clone());
-                self.end(place, StepResult::Failed, at);
-            }
-            (Event::Decided { outputs, .. }, Some(place)) => {
-                self.begin(place, at);
-                self.records[place].outputs = Some(Arc::new(outputs.clone()));
-                self.end(place, StepResult::Succeeded, at);
-            }
-            (Event::GateOpened { digest, prompt, expires, .. }, Some(place)) => {
-                let gate =
-                    Gate { digest: digest.clone(), prompt: prompt.clone(), expires: *expires, approvals: Vec::new() };
-                self.leave_queue(place);
-                self.records[place].state = StepState::AtGate(gate);
-                self.open.insert(place);
-                if let Some(expires) = expires {
-                    self.timers.insert((*expires, Timer::Gate { step: self.plan.id(place).clone() }));
-                }
-            }
-            (Event::GateAnswered { decision, .. }, Some(place)) => self.answer_gate(place, decision, at),
-            (Event::ManualAsked { .. }, Some(place)) => {
-                self.leave_queue(place);
-                self.begin(place, at);
-                self.records[place].state = StepState::Asked;
-                self.open.insert(place);
-            }
-            (Event::ManualAnswered { by, result, .. }, Some(place)) => self.answer_manual(place, by, result, at),
-            (Event::AttemptStarted { attempt, params, .. }, Some(place)) => {
-                self.leave_queue(place);
-                self.begin(place, at);
-                let record = &mut self.records[place];
-                record.attempts = attempt.0;
-                record.state = StepState::Running;
-                if let Some(params) = params {
-                    record.params = Some(Arc::new(params.clone()));
-                }
-                self.running[self.queue_of(place)] += 1;
-            }
-            (Event::Checkpoint { value, .. }, Some(place)) => self.records[place].checkpoint = Some(value.clone()),
-            (Event::AttemptFinished { result, next, .. }, Some(place)) => self.finish_attempt(place, result, *next, at),
-            (Event::TimerFired { timer }, Some(place)) => {
-                self.timers.retain(|(_, known)| known != timer);
-                match timer {
-                    Timer::Gate { .. } => {
-                        self.open.remove(&place);
-                        self.end(place, StepResult::Rejected, at);
-                    }
-                    Timer::Again { .. } => self.make_ready(place),
-                }
-            }
-            (Event::DoubtResolved { doubt, .. }, Some(place)) => {
-                self.in_doubt.remove(&place);
-                match doubt {
-                    Doubt::Happened { outputs } => {
-                        // A person who says that it happened may not know what came of it.
-                        self.records[place].outputs = (!outputs.is_null()).then(|| Arc::new(outputs.clone()));
-                        self.end(place, StepResult::Succeeded, at);
-                    }
-                    Doubt::Again => {
-                        self.records[place].repeat = true;
-                        self.make_ready(place);
-                    }
-                }
-            }
-            (Event::CancelRequested { by }, _) => self.cancelled = Some(by.clone()),
-            (Event::UndoStarted { .. }, Some(place)) => {
-                self.records[place].undo = Some(UndoState::Running);
-                self.undoing = Some(place);
-            }
-            (Event::UndoFinished { result, .. }, Some(place)) => {
-                self.undoing = None;
-                self.records[place].undo = Some(match result {
-                    UndoResult::Undone { undone } => UndoState::Undone(undone.clone()),
-                    UndoResult::Failed { error } => {
-                        self.undo_failed = true;
-                        UndoState::Failed(error.clone())
-                    }
-                });
-            }
-            (Event::FinallyBegan { outcome }, _) => {
-                self.finally = Some(*outcome);
-                let final_steps = self.plan.runbook().steps.len()..self.plan.len();
-                self.unended.extend(final_steps.clone());
-                for place in final_steps {
-                    self.release(place);
-                }
-            }
-            (Event::RunFinished { outcome }, _) => self.outcome = Some(*outcome),
-            // Every event about a step has a place: `check` refused the others.
-            (_, None) => {}
-        }
-    }
-
-    /// A new process: what was running is in doubt, what waited for people or time still does.
-    fn resume(&mut self) {
-        if self.outcome == Some(Outcome::Cancelled) {
-            // The final steps run again, however the resumed run ends.
-            self.outcome = None;
-            self.finally = None;
-            for place in self.plan.runbook().steps.len()..self.plan.len() {
-                self.records[place] = StepRecord::new();
-                self.unmet[place] = self.plan.step(place).needs.len();
-                self.ready.iter_mut().for_each(|queue| {
-                    queue.remove(&place);
-                });
-                self.doomed.remove(&place);
-                self.unended.remove(&place);
-            }
-        }
-        self.cancelled = None;
-        for place in 0..self.records.len() {
-            match self.records[place].state {
-                StepState::Running => {
-                    self.running[self.queue_of(place)] -= 1;
-                    self.records[place].state = StepState::InDoubt;
-                    self.in_doubt.insert(place);
-                }
-                StepState::Interrupted => {
-                    self.records[place].state = StepState::InDoubt;
-                    self.in_doubt.insert(place);
-                }
-                _ => {}
-            }
-            if self.records[place].undo == Some(UndoState::Running) {
-                self.records[place].undo = Some(UndoState::InDoubt);
-                self.undoing = None;
-            }
-        }
-    }
-
-    fn queue_of(&self, place: usize) -> usize {
-        queue(self.plan.facts(place).load)
-    }
-
-    fn begin(&mut self, place: usize, at: Timestamp) {
-        self.records[place].started_at.get_or_insert(at);
-    }
-
-    fn leave_queue(&mut self, place: usize) {
-        let queue = self.queue_of(place);
-        self.ready[queue].remove(&place);
-    }
-
-    fn make_ready(&mut self, place: usize) {
-        self.records[place].state = StepState::Ready;
-        let queue = self.queue_of(place);
-        self.ready[queue].insert(place);
-    }
-
-    /// A step that needs nothing more may begin.
-    fn release(&mut self, place: usize) {
-        if self.unmet[place] == 0
-            && self.records[place].state == StepState::Waiting
-            && !self.doomed.contains_key(&place)
-        {
-            self.make_ready(place);
-        }
-    }
-
-    fn answer_gate(&mut self, place: usize, decision: &Decision, at: Timestamp) {
-        let needed = self.plan.step(place).approval.as_ref().map_or(1, |approval| approval.at_least);
-        let record = &mut self.records[place];
-        record.decisions.push(decision.clone());
-        let StepState::AtGate(gate) = &mut record.state else { return };
-        let passed = match decision.answer {
-            Answer::Approve => {
-                gate.approvals.push(decision.clone());
-                let count = u32::try_from(gate.approvals.len()).unwrap_or(u32::MAX);
-                (count >= needed).then(|| gate.digest.clone())
-            }
-            Answer::Reject => {
-                self.close_gate(place);
-                self.end(place, StepResult::Rejected, at);
-                return;
-            }
-        };
-        if let Some(digest) = passed {
-            self.close_gate(place);
-            if self.plan.step(place).does == Does::Gate {
-                self.begin(place, at);
-                self.records[place].outputs = Some(Arc::new(Value::Object(serde_json::Map::new())));
-                self.end(place, StepResult::Succeeded, at);
-            } else {
-                self.records[place].state = StepState::Approved(digest);
-                let queue = self.queue_of(place);
-                self.ready[queue].insert(place);
-            }
-        }
-    }
-
-    fn close_gate(&mut self, place: usize) {
-        self.open.remove(&place);
-        let step = self.plan.id(place).clone();
-        self.timers.retain(|(_, timer)| *timer != Timer::Gate { step: step.clone() });
-    }
-
-    fn answer_manual(&mut self, place: usize, by: &str, result: &ManualResult, at: Timestamp) {
-        self.open.remove(&place);
-        match result {
-            ManualResult::Done { evidence } => {
-                let mut outputs: IndexMap<String, Value> = evidence.clone();
-                outputs.insert("by".to_owned(), by.into());
-                self.records[place].outputs = Some(Arc::new(outputs.into_iter().collect()));
-                self.end(place, StepResult::Succeeded, at);
-            }
-            ManualResult::Failed { reason } => {
-                self.records[place].error = Some(ActionError::new(ErrorKind::Failed, format!("{by}: {reason}")));
-                self.end(place, StepResult::Failed, at);
-            }
-            ManualResult::Skipped { reason } => {
-                self.records[place].cause = Some(Cause::Person { by: by.to_owned(), reason: reason.clone() });
-                self.end(place, StepResult::Skipped, at);
-            }
-        }
-    }
-
-    fn finish_attempt(&mut self, place: usize, result: &AttemptResult, next: Next, at: Timestamp) {
-        let queue = self.queue_of(place);
-        self.running[queue] -= 1;
-        let record = &mut self.records[place];
-        let succeeded = match result {
-            AttemptResult::Succeeded { outputs } => {
-                record.outputs = Some(Arc::new(outputs.clone()));
-                record.error = None;
-                true
-            }
-            AttemptResult::Failed { error } => {
-                record.error = Some(error.clone());
-                record.outputs = error.outputs.as_deref().cloned().map(Arc::new);
-                false
-            }
-        };
-        match next {
-            Next::Again { at } => {
-                record.state = StepState::Pausing;
-                record.repeat = true;
-                self.timers.insert((at, Timer::Again { step: self.plan.id(place).clone() }));
-            }
-            Next::End if succeeded => self.end(place, StepResult::Succeeded, at),
-            // Only whoever was told to stop was stopped with the run; final steps never are.
-            Next::End
-                if self.cancelled.is_some()
-                    && self.finally.is_none()
-                    && record.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled) =>
-            {
-                record.state = StepState::Interrupted;
-            }
-            Next::End => self.end(place, StepResult::Failed, at),
-        }
-    }
-
-    /// A step is over: whatever waited for this result may begin, whatever waited for another one never will.
-    fn end(&mut self, place: usize, result: StepResult, at: Timestamp) {
-        self.leave_queue(place);
-        self.open.remove(&place);
-        self.doomed.remove(&place);
-        self.unended.remove(&place);
-        let step = self.plan.id(place).clone();
-        if matches!(self.records[place].state, StepState::Pausing | StepState::AtGate(_)) {
-            self.timers.retain(|(_, Timer::Again { step: waiting } | Timer::Gate { step: waiting })| *waiting != step);
-        }
-        let record = &mut self.records[place];
-        record.state = StepState::Ended(result);
-        record.finished_at = Some(at);
-        self.finished_order.push(place);
-        let is_failure = result == StepResult::Failed && !self.plan.step(place).allow_failure;
-        if is_failure && !self.plan.is_final(place) {
-            self.first_failure.get_or_insert_with(|| step.clone());
-        }
-        for dependent in std::mem::take(&mut self.dependents[place]) {
-            self.dependents[place].push(dependent);
-            let accepted = self.plan.step(dependent).needs.get(&step).is_some_and(|need| need.accepts(result));
-            if accepted {
-                self.unmet[dependent] -= 1;
-                self.release(dependent);
-            } else if self.records[dependent].state == StepState::Waiting {
-                self.doomed.entry(dependent).or_insert_with(|| Cause::Need { step: step.clone(), result });
-            }
-        }
-    }
-
-    /// Is a try of this step the first one?
-    pub fn next_attempt(&self, id: &StepId) -> Attempt {
-        Attempt(self.record(id).map_or(0, |record| record.attempts) + 1)
-    }
-
-    /// Did a final step fail?
-    pub(super) fn final_failure(&self) -> bool {
-        (self.plan.runbook().steps.len()..self.plan.len()).any(|place| {
-            self.records[place].result() == Some(StepResult::Failed) && !self.plan.step(place).allow_failure
-        })
-    }
-
-    /// Was a gate answered with no, and did nobody act on that?
-    pub(super) fn unhandled_rejection(&self) -> bool {
-        (0..self.plan.runbook().steps.len()).any(|place| {
-            self.records[place].result() == Some(StepResult::Rejected)
-                && !self.dependents[place].iter().any(|dependent| {
-                    let wants_no =
-                        self.plan.step(*dependent).needs.get(self.plan.id(place)).is_some_and(|need| {
-                            need.accepts(StepResult::Rejected) && !need.accepts(StepResult::Succeeded)
-                        });
-                    wants_no && self.records[*dependent].result() == Some(StepResult::Succeeded)
-                })
-        })
+    pub(super) fn is_measure_undone_by_itself(&self, node: usize) -> bool {
+        self.written(node).measure.as_ref().is_some_and(|measure| measure.on_expiry == crate::runbook::OnExpiry::Undo)
     }
 }
 
-fn name(event: &Event) -> String {
-    let kind = serde_json::to_value(event).ok().and_then(|value| value["type"].as_str().map(str::to_owned));
-    let kind = kind.unwrap_or_else(|| "an event".to_owned());
-    match event.step() {
-        Some(step) => format!("`{kind}` of step `{step}`"),
-        None => format!("`{kind}`"),
+/// The locks that these events name, the newest number of each.
+pub fn locks_held<'e>(events: impl IntoIterator<Item = &'e super::Event>) -> BTreeMap<String, u64> {
+    let mut held = BTreeMap::new();
+    for event in events {
+        let locks: &[Held] = match event {
+            super::Event::RunStarted { locks, .. }
+            | super::Event::RunResumed { locks, .. }
+            | super::Event::CallBegan { locks, .. } => locks,
+            _ => &[],
+        };
+        held.extend(locks.iter().map(|lock| (lock.name.clone(), lock.epoch)));
     }
+    held
 }

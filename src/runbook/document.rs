@@ -174,6 +174,31 @@ pub enum OutputType {
     Json,
 }
 
+impl OutputType {
+    /// The value as this type. A text is read as a number or a flag; the text says what does not fit.
+    pub fn read(self, value: Value) -> Result<Value, String> {
+        let word = match self {
+            Self::Json => return Ok(value),
+            Self::String => "text",
+            Self::Integer => "whole number",
+            Self::Number => "number",
+            Self::Boolean => "`true` or `false`",
+        };
+        let read = match (self, value) {
+            (Self::String, Value::String(text)) => Some(Value::String(text)),
+            (Self::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => Some(Value::Number(number)),
+            (Self::Number, Value::Number(number)) => Some(Value::Number(number)),
+            (Self::Boolean, Value::Bool(flag)) => Some(Value::Bool(flag)),
+            (Self::String, value @ (Value::Number(_) | Value::Bool(_))) => Some(Value::String(value.to_string())),
+            (Self::Integer, Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
+            (Self::Number, Value::String(text)) => serde_json::from_str(text.trim()).ok().filter(Value::is_number),
+            (Self::Boolean, Value::String(text)) => text.trim().parse::<bool>().ok().map(Value::from),
+            _ => None,
+        };
+        read.ok_or_else(|| format!("it is no {word}"))
+    }
+}
+
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -136,6 +136,12 @@ impl RunLog for LogFile {
     }
 }
 
+/// Does a process lead the run that this log belongs to? It may have ended by the time this returns.
+pub fn is_led(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), LogError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -184,13 +190,13 @@ fn damaged(path: &Path, line: u64, offset: usize, reason: &LineError) -> LogErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::StepId;
+    use crate::base::StepPath;
     use crate::run::{Cause, Event};
     use proptest::prelude::*;
 
     fn event(number: usize) -> Recorded {
         let because = Cause::Condition { condition: format!("number {number}") };
-        let step = StepId::new("a").unwrap();
+        let step = StepPath::parse("a").unwrap();
         Recorded { at: "2026-11-23T03:00:00Z".parse().unwrap(), event: Event::StepSkipped { step, because } }
     }
 
@@ -245,7 +251,7 @@ mod tests {
         redactor.learn("hun\"ter22");
         let mut log = LogFile::create(&path, redactor).unwrap();
         let because = Cause::Condition { condition: "it was hun\"ter22".into() };
-        let event = Event::StepSkipped { step: StepId::new("a").unwrap(), because };
+        let event = Event::StepSkipped { step: StepPath::parse("a").unwrap(), because };
         log.append(&[Recorded { event, ..event_at() }]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("ter22") && text.contains("***"), "{text}");

@@ -4,10 +4,14 @@
 
 mod entry;
 mod file;
+mod inbox;
+mod locks;
 mod store;
 
 pub use entry::{Entry, FORMAT};
-pub use file::{LogError, LogFile, Repair, read};
+pub use file::{LogError, LogFile, Repair, is_led, read};
+pub use inbox::{Inbox, Letter};
+pub use locks::{Holder, LockError, LockStore};
 pub use store::{RunFolder, Store, StoreError};
 
 use crate::run::Recorded;

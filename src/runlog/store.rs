@@ -68,6 +68,11 @@ impl Store {
         Self { root: root.into() }
     }
 
+    /// The folder that holds everything.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder that holds the runs.
     pub fn runs_folder(&self) -> PathBuf {
         self.root.join("runs")

@@ -1,32 +1,48 @@
-//! Begins what the log holds the intention of: tries and undos, each on a task of its own.
+//! Begins what the log holds the intention of: tries, undos and looks, each on a task of its own.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::task::JoinError;
+use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attempt::{Report, Try};
-use super::{Embedded, Launch, Subject, written};
+use super::{Embedded, Launch, Subject};
 use crate::action::{ActionError, AnyAction, Done, ErrorKind, Target, Undone};
-use crate::base::{Attempt, StepId};
+use crate::base::{Attempt, HumanDuration, StepPath};
 use crate::run::Rendering;
 use crate::runbook::{Does, Undo};
+
+/// What a try is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// To do it, or to find out whether it was done.
+    Act,
+    /// To undo it.
+    Undo,
+    /// To see whether it is undone.
+    Verify,
+}
 
 impl Embedded {
     /// Begins what the log now holds the intention of.
     pub(super) fn launch(&mut self) {
         for launch in std::mem::take(&mut self.launches) {
             match launch {
-                Launch::Attempt(id) => self.launch_attempt(id),
-                Launch::Undo(id) => self.launch_undo(id),
+                Launch::Attempt(path) => self.launch_attempt(path),
+                Launch::Undo(path) => self.launch_undo(path),
             }
         }
     }
 
-    pub(super) fn spawn(&mut self, subject: Subject, task: impl Future<Output = Report> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        subject: Subject,
+        task: impl Future<Output = Report> + Send + 'static,
+    ) -> AbortHandle {
         let handle = self.tasks.spawn(task);
-        self.subjects.insert(handle.id(), (subject, handle));
+        self.subjects.insert(handle.id(), (subject, handle.clone()));
+        handle
     }
 
     fn action(&self, name: &str) -> Option<Arc<dyn AnyAction>> {
@@ -36,48 +52,71 @@ impl Embedded {
     /// A try of a step, ready to run on a task of its own. `None` when this version has no such action any more.
     pub(super) fn a_try(
         &self,
-        id: &StepId,
+        path: &StepPath,
         uses: &str,
         params: Value,
         cancel: CancellationToken,
-        undo: bool,
+        what_for: For,
     ) -> Option<Try> {
         let state = &self.parts.state;
-        let record = state.record(id)?;
+        let record = state.record(path)?;
+        let step = state.step(path)?;
         let run = state.run()?.clone();
-        let suffix = if undo { "/undo" } else { "" };
-        let target = Target {
-            key: format!("{run}/{id}{suffix}"),
-            run,
-            step: id.clone(),
-            attempt: Attempt(record.attempts),
-            repeat: record.repeat,
-            checkpoint: record.checkpoint.clone(),
+        let (suffix, attempt, repeat, checkpoint, timeout) = match (what_for, &step.undo) {
+            (For::Act, _) => ("", record.attempts, record.repeat, &record.checkpoint, step.timeout),
+            (_, undo) => {
+                let timeout = match undo {
+                    Some(Undo::Action { timeout, .. }) => *timeout,
+                    Some(Undo::Auto) | None => step.timeout,
+                };
+                let suffix = if what_for == For::Undo { "/undo" } else { "/verify" };
+                (suffix, record.undo_attempts, record.undo_attempts > 1, &record.undo_checkpoint, timeout)
+            }
         };
-        Some(Try {
-            action: self.action(uses)?,
+        let target = Target {
+            key: format!("{run}/{path}{suffix}"),
+            run,
+            step: path.clone(),
+            attempt: Attempt(attempt),
+            repeat,
+            checkpoint: checkpoint.clone(),
+            folder: state.plan_of(path)?.0.folder(),
+            secrets: Arc::clone(state.secrets_of(path)?),
+        };
+        Some(self.made_try(self.action(uses)?, params, target, timeout, cancel))
+    }
+
+    fn made_try(
+        &self,
+        action: Arc<dyn AnyAction>,
+        params: Value,
+        target: Target,
+        timeout: Option<HumanDuration>,
+        cancel: CancellationToken,
+    ) -> Try {
+        Try {
+            action,
             params,
             target,
             doors: Arc::clone(&self.parts.doors),
-            timeout: if undo { None } else { written(state.plan(), id).timeout },
+            timeout,
             cancel,
             reports: self.reports.clone(),
             notices: self.parts.notices.clone(),
-        })
+        }
     }
 
-    fn launch_attempt(&mut self, id: StepId) {
-        let plan = self.plan();
-        let Does::Action { uses, .. } = &written(&plan, &id).does else { return };
+    fn launch_attempt(&mut self, path: StepPath) {
+        let Does::Action { uses, .. } = &self.written(&path).does else { return };
         let uses = uses.clone();
-        let Some(record) = self.parts.state.record(&id) else { return };
+        let Some(record) = self.parts.state.record(&path) else { return };
         let attempt = Attempt(record.attempts);
         let params = record.params.as_deref().cloned().unwrap_or_default();
         let cancel = CancellationToken::new();
-        self.cancels.insert(id.clone(), cancel.clone());
-        let a_try = self.a_try(&id, &uses, params, cancel, false);
-        let step = id.clone();
-        self.spawn(Subject::Attempt(id, attempt), async move {
+        self.cancels.insert(path.clone(), cancel.clone());
+        let a_try = self.a_try(&path, &uses, params, cancel, For::Act);
+        let step = path.clone();
+        self.spawn(Subject::Attempt(path, attempt), async move {
             let result = match a_try {
                 Some(a_try) => a_try.run().await,
                 None => Err(no_such_action(&uses)),
@@ -86,34 +125,65 @@ impl Embedded {
         });
     }
 
-    fn launch_undo(&mut self, id: StepId) {
-        let plan = self.plan();
-        let step = written(&plan, &id);
-        let Some(record) = self.parts.state.record(&id) else { return };
-        let done = Done { output: record.outputs.as_deref().cloned(), checkpoint: record.checkpoint.clone() };
-        let done = if record.error.is_some() { Done { output: None, ..done } } else { done };
-        let cancel = CancellationToken::new();
-        let now = self.parts.doors.clock.now();
+    fn launch_undo(&mut self, path: StepPath) {
+        let step = self.written(&path);
+        let Some(record) = self.parts.state.record(&path) else { return };
+        // What failed on the way has outputs that tell of the failure, not of what was done.
+        let output = record.outputs.as_deref().filter(|_| record.error.is_none()).cloned();
+        let done = Done { output, checkpoint: record.checkpoint.clone() };
         let (name, params, own) = match (&step.undo, &step.does) {
             (Some(Undo::Action { uses, .. }), _) => {
-                let rendered = Rendering::new(&self.parts.state, &id, now).map(|rendering| rendering.undo_params());
-                (uses.clone(), rendered.and_then(Result::ok).flatten().unwrap_or_default(), false)
+                (uses.clone(), record.undo_params.clone().unwrap_or_default(), false)
             }
             (_, Does::Action { uses, .. }) => {
                 (uses.clone(), record.params.as_deref().cloned().unwrap_or_default(), true)
             }
             _ => return,
         };
-        let a_try = self.a_try(&id, &name, params, cancel, true);
-        let report_for = id.clone();
-        self.spawn(Subject::Undo(id), async move {
+        let cancel = CancellationToken::new();
+        let a_try = self.a_try(&path, &name, params, cancel.clone(), For::Undo);
+        let look = self.a_look(&path);
+        let report_for = path.clone();
+        self.spawn(Subject::Undo(path), async move {
             let result = match a_try {
                 None => Err(no_such_action(&name)),
                 Some(a_try) if own => a_try.undo(done).await,
                 Some(a_try) => a_try.run().await.map(|_| Undone { summary: format!("ran `{name}`"), left: Vec::new() }),
             };
+            let result = match (result, look) {
+                (Ok(undone), Some(look)) => look.holds().await.and_then(|holds| {
+                    let unseen = "it was done, but the look afterwards does not show it";
+                    if holds { Ok(undone) } else { Err(ActionError::new(ErrorKind::NotMet, unseen)) }
+                }),
+                (result, _) => result,
+            };
             Report::Undone { step: report_for, result }
         });
+    }
+
+    /// Looks whether an undo whose end nobody saw has worked.
+    pub(super) fn launch_look(&mut self, path: &StepPath) -> AbortHandle {
+        let look = self.a_look(path);
+        let step = path.clone();
+        self.spawn(Subject::Probe(path.clone()), async move {
+            let holds = match look {
+                Some(look) => look.holds().await,
+                None => Err(ActionError::new(ErrorKind::Internal, "there is nothing to look at")),
+            };
+            Report::Verified { step, holds }
+        })
+    }
+
+    /// The look after an undo, where the step has one.
+    fn a_look(&self, path: &StepPath) -> Option<Look> {
+        let Some(Undo::Action { verify: Some(verify), .. }) = &self.written(path).undo else { return None };
+        let rendering = Rendering::new(&self.parts.state, path, self.parts.doors.clock.now())?;
+        let params = rendering.verify_params();
+        let state = self.parts.state.clone();
+        let rendered = params.as_ref().ok().cloned().flatten().unwrap_or_default();
+        let a_try = self.a_try(path, &verify.uses, rendered, CancellationToken::new(), For::Verify);
+        let now = self.parts.doors.clock.now();
+        Some(Look { a_try, broken: params.err().map(ActionError::from), state, path: path.clone(), now })
     }
 
     /// What a finished task says; a panic becomes a failure of what it was about.
@@ -125,18 +195,40 @@ impl Embedded {
             }
             Err(error) => {
                 let why = if error.is_panic() { "it panicked; this is a mistake of ours" } else { "its task was lost" };
-                let error_of = || ActionError::new(ErrorKind::Internal, why);
+                let error_of = || ActionError::new(ErrorKind::Internal, why).uncertain();
                 match self.subjects.remove(&error.id()).map(|(subject, _)| subject) {
                     Some(Subject::Attempt(step, attempt)) => {
                         Report::Finished { step, attempt, result: Err(error_of()) }
                     }
                     Some(Subject::Undo(step)) => Report::Undone { step, result: Err(error_of()) },
                     Some(Subject::Probe(step)) => Report::Probed { step, found: Err(error_of()) },
-                    Some(Subject::Question(step)) => Report::Replied { step, reply: None },
+                    // A question that was taken back: nobody is told.
+                    Some(Subject::Question) => Report::Withdrawn,
                     None => unreachable!("every task has a subject"),
                 }
             }
         }
+    }
+}
+
+/// A look whether an undo has worked.
+struct Look {
+    a_try: Option<Try>,
+    broken: Option<ActionError>,
+    state: crate::run::RunState,
+    path: StepPath,
+    now: crate::base::Timestamp,
+}
+
+impl Look {
+    async fn holds(self) -> Result<bool, ActionError> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let a_try = self.a_try.ok_or_else(|| no_such_action("of the look after the undo"))?;
+        let outputs = a_try.run().await?;
+        let rendering = Rendering::new(&self.state, &self.path, self.now);
+        rendering.map_or(Ok(true), |rendering| rendering.verify_holds(&outputs)).map_err(ActionError::from)
     }
 }
 

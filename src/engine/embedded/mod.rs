@@ -1,6 +1,7 @@
 //! The engine in this process: decide, record, act, wait; one loop, one writer.
 
 mod launch;
+mod letters;
 mod questions;
 
 use std::collections::BTreeMap;
@@ -12,17 +13,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Report;
-use super::{Approvers, Notice, People};
-use crate::action::{ActionError, Doors, ErrorKind, Intent, Probed, Registry, Replay};
+use super::{Approvers, Locks, Notice, People};
+use crate::action::{ActionError, Doors, Effect, ErrorKind, Intent, Registry, Replay};
 use crate::base::secret::disarm_json;
-use crate::base::{Attempt, StepId};
-use crate::plan::{Plan, show_secrets};
+use crate::base::{Attempt, StepPath};
+use crate::plan::show_secrets;
 use crate::run::{
-    AttemptResult, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, UndoResult,
-    UndoState, after_attempt, decide, take_turn,
+    AttemptResult, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, Tried, UndoResult,
+    UndoState, after_attempt, after_undo, decide, returned, take_turn,
 };
 use crate::runbook::{Does, Step, Undo};
-use crate::runlog::RunLog;
+use crate::runlog::{Inbox, RunLog};
 
 /// How a drive of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +31,9 @@ pub enum Ending {
     /// The run is over.
     Finished(Outcome),
     /// Only people can take it further, and none can be asked here.
-    Waiting(Vec<StepId>),
+    Waiting(Vec<StepPath>),
     /// Steps are in doubt, and nobody can be asked here.
-    InDoubt(Vec<StepId>),
+    InDoubt(Vec<StepPath>),
 }
 
 /// Why a drive could not go on. What was recorded stays, and the run can be resumed.
@@ -71,10 +72,14 @@ pub struct Parts {
     pub people: Arc<dyn People>,
     /// Who belongs to which group.
     pub approvers: Approvers,
+    /// What only one run at a time may hold.
+    pub locks: Arc<dyn Locks>,
     /// Whoever watches.
     pub notices: std::sync::mpsc::Sender<Notice>,
     /// The run log.
     pub log: Box<dyn RunLog>,
+    /// What other processes want of this one.
+    pub inbox: Option<Inbox>,
     /// How the run is told to stop.
     pub stop: Stop,
 }
@@ -86,58 +91,61 @@ pub struct Embedded {
     batch: Vec<Recorded>,
     /// Checkpoints whose actions wait for the log.
     unacknowledged: Vec<oneshot::Sender<()>>,
+    /// Letters that are in the log once the batch is.
+    answered: Vec<std::path::PathBuf>,
     /// What to begin once the batch is in the log.
     launches: Vec<Launch>,
     tasks: JoinSet<Report>,
     /// What each task is about, in case it panics.
     subjects: BTreeMap<tokio::task::Id, (Subject, AbortHandle)>,
     reports: mpsc::Sender<Report>,
-    inbox: mpsc::Receiver<Report>,
-    cancels: BTreeMap<StepId, CancellationToken>,
+    incoming: mpsc::Receiver<Report>,
+    cancels: BTreeMap<StepPath, CancellationToken>,
     /// Steps about which people have been asked.
-    asked: BTreeMap<StepId, Asked>,
+    asked: BTreeMap<StepPath, Asked>,
     /// Steps whose doubt a probe looks into.
-    probing: BTreeMap<StepId, Asked>,
+    probing: BTreeMap<StepPath, Asked>,
 }
 
 /// Where a question stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Asked {
-    /// No answer yet.
-    Pending,
+    /// No answer yet; by this the question can be taken back.
+    Pending(AbortHandle),
     /// Nobody can answer here.
     InVain,
 }
 
 /// Something to begin once its intention is in the log.
 enum Launch {
-    Attempt(StepId),
-    Undo(StepId),
+    Attempt(StepPath),
+    Undo(StepPath),
 }
 
 /// What a task is about.
 #[derive(Debug, Clone)]
 enum Subject {
-    Attempt(StepId, Attempt),
-    Undo(StepId),
-    Probe(StepId),
-    Question(StepId),
+    Attempt(StepPath, Attempt),
+    Undo(StepPath),
+    Probe(StepPath),
+    Question,
 }
 
 impl Embedded {
     /// An engine for one run.
     pub fn new(parts: Parts) -> Self {
         // Only checkpoints come this way, and each waits for its answer: never more than steps at once.
-        let (reports, inbox) = mpsc::channel(64);
+        let (reports, incoming) = mpsc::channel(64);
         Self {
             parts,
             batch: Vec::new(),
             unacknowledged: Vec::new(),
+            answered: Vec::new(),
             launches: Vec::new(),
             tasks: JoinSet::new(),
             subjects: BTreeMap::new(),
             reports,
-            inbox,
+            incoming,
             cancels: BTreeMap::new(),
             asked: BTreeMap::new(),
             probing: BTreeMap::new(),
@@ -149,9 +157,9 @@ impl Embedded {
         &self.parts.state
     }
 
-    /// Records `first` (the run's beginning, or its resumption) and drives the run until it ends, or only people or
-    /// nobody can take it further.
-    pub async fn drive(&mut self, first: Event) -> Result<Ending, EngineError> {
+    /// Records `first` (the run's beginning or its resumption, and what was wished for with it) and drives the run until
+    /// it ends, or only people or nobody can take it further.
+    pub async fn drive(&mut self, first: Vec<Event>) -> Result<Ending, EngineError> {
         let ended = self.drive_on(first).await;
         self.stop_tasks().await;
         ended
@@ -160,9 +168,9 @@ impl Embedded {
     /// Whoever spawns, joins: when the log fails, steps may still be running, and dropping a future stops no process.
     async fn stop_tasks(&mut self) {
         self.cancels.values().for_each(CancellationToken::cancel);
-        self.inbox.close();
+        self.incoming.close();
         for (subject, handle) in self.subjects.values() {
-            if matches!(subject, Subject::Question(_) | Subject::Probe(_)) {
+            if matches!(subject, Subject::Question | Subject::Probe(_)) {
                 handle.abort();
             }
         }
@@ -170,8 +178,8 @@ impl Embedded {
             .await;
     }
 
-    async fn drive_on(&mut self, first: Event) -> Result<Ending, EngineError> {
-        self.record(first)?;
+    async fn drive_on(&mut self, first: Vec<Event>) -> Result<Ending, EngineError> {
+        first.into_iter().try_for_each(|event| self.record(event))?;
         loop {
             let standing = self.settle()?;
             self.commit()?;
@@ -201,19 +209,12 @@ impl Embedded {
             let mut standing = Vec::new();
             let before = self.batch.len();
             for directive in decide(&self.parts.state) {
-                match directive {
-                    Directive::Begin(step) => self.begin(&step)?,
-                    Directive::Skip(step, because) => self.record(Event::StepSkipped { step, because })?,
-                    Directive::Undo(step) => self.begin_undo(&step)?,
-                    Directive::BeginFinally(outcome) => self.record(Event::FinallyBegan { outcome })?,
-                    Directive::Finish(outcome) => self.record(Event::RunFinished { outcome })?,
-                    Directive::Resolve(step) if self.is_harmless_to_repeat(&step) => {
-                        let by = "doing it again is harmless".to_owned();
-                        self.record(Event::DoubtResolved { step, doubt: Doubt::Again, by })?;
-                    }
-                    Directive::Ask(_) | Directive::WakeAt(..) | Directive::Resolve(_) | Directive::Stop(_) => {
-                        standing.push(directive);
-                    }
+                if let Some(standing_on) = self.carry_out(directive)? {
+                    standing.push(standing_on);
+                }
+                // A step that failed as it began may have stopped the run: what was decided before it is out of date.
+                if let Some(Recorded { event: Event::StepFailed { .. }, .. }) = self.batch[before..].last() {
+                    break;
                 }
             }
             if self.batch.len() == before {
@@ -222,15 +223,55 @@ impl Embedded {
         }
     }
 
+    /// Answers a directive, or gives it back when only the world can.
+    fn carry_out(&mut self, directive: Directive) -> Result<Option<Directive>, EngineError> {
+        match directive {
+            Directive::Begin(step) => self.begin(&step)?,
+            Directive::Skip(step, because) => self.record(Event::StepSkipped { step, because })?,
+            Directive::Return(step) => {
+                let result = returned(&self.parts.state, &step, self.parts.doors.clock.now());
+                self.record(Event::StepReturned { step, result })?;
+            }
+            Directive::BeginRollback(within, steps, because) => {
+                self.record(Event::RollbackBegan { within, steps, because })?;
+            }
+            Directive::Undo(step) => self.begin_undo(&step)?,
+            Directive::BeginFinally(within, outcome) => self.record(Event::FinallyBegan { outcome, within })?,
+            Directive::Finish(outcome) => self.record(Event::RunFinished { outcome })?,
+            Directive::Resolve(step) => {
+                if let Some((doubt, by)) = self.resolved_without_asking(&step) {
+                    let by = by.to_owned();
+                    self.record(Event::DoubtResolved { step, doubt, by, undo: false })?;
+                } else {
+                    if !self.can_probe(&step) {
+                        self.ask_about_doubt(&step, false)?;
+                    }
+                    return Ok(Some(Directive::Resolve(step)));
+                }
+            }
+            Directive::ResolveUndo(step) => {
+                if !self.can_verify(&step) {
+                    self.ask_about_doubt(&step, true)?;
+                }
+                return Ok(Some(Directive::ResolveUndo(step)));
+            }
+            Directive::Ask(_) | Directive::WakeAt(..) | Directive::Stop(_) => return Ok(Some(directive)),
+        }
+        Ok(None)
+    }
+
     /// Writes what was applied to the log, then tells whoever waits or watches.
     fn commit(&mut self) -> Result<(), EngineError> {
-        if self.batch.is_empty() {
-            return Ok(());
+        if !self.batch.is_empty() {
+            self.parts.log.append(&self.batch).map_err(EngineError::Log)?;
         }
-        self.parts.log.append(&self.batch).map_err(EngineError::Log)?;
         for saved in self.unacknowledged.drain(..) {
             // An action that was dropped meanwhile needs no answer.
             let _ = saved.send(());
+        }
+        for letter in self.answered.drain(..) {
+            // A letter that stays is read once more and then changes nothing.
+            let _ = std::fs::remove_file(letter);
         }
         for recorded in self.batch.drain(..) {
             let _ = self.parts.notices.send(Notice::Recorded(recorded));
@@ -238,59 +279,88 @@ impl Embedded {
         Ok(())
     }
 
-    fn plan(&self) -> Arc<Plan> {
-        Arc::clone(self.parts.state.plan())
+    /// The step as it was written.
+    fn written(&self, path: &StepPath) -> &Step {
+        self.parts.state.step(path).expect("directives name steps of the run")
     }
 
-    fn is_harmless_to_repeat(&self, id: &StepId) -> bool {
-        let plan = self.parts.state.plan();
-        plan.place(id).is_some_and(|place| matches!(plan.facts(place).replay, Replay::Safe | Replay::Keyed))
+    /// What is known of a doubt without asking anybody: doing it again is harmless.
+    fn resolved_without_asking(&self, path: &StepPath) -> Option<(Doubt, &'static str)> {
+        let facts = self.parts.state.facts(path)?;
+        if !matches!(facts.replay, Replay::Safe | Replay::Keyed) {
+            return None;
+        }
+        if facts.effect == Effect::Read && self.parts.state.is_halted(path) {
+            return Some((Doubt::DidNotHappen, "it only looks, and nothing waits for what it sees"));
+        }
+        Some((Doubt::Again, "doing it again is harmless"))
     }
 
-    /// A step's turn has come: skip it, ask about it, decide it, or begin a try.
-    fn begin(&mut self, id: &StepId) -> Result<(), EngineError> {
+    /// A step's turn has come: skip it, ask about it, decide it, go into it, or begin a try.
+    fn begin(&mut self, path: &StepPath) -> Result<(), EngineError> {
         let now = self.parts.doors.clock.now();
-        let event = take_turn(&self.parts.state, id, now, |step, params| self.describe(step, params));
+        let mut event = take_turn(&self.parts.state, path, now, |step, params| self.describe(step, params));
+        if let Event::CallBegan { step, locks, .. } = &mut event {
+            match self.called_locks(&step.clone(), now) {
+                Ok(held) => *locks = held,
+                Err(error) => event = Event::StepFailed { step: step.clone(), error },
+            }
+        }
         if matches!(event, Event::AttemptStarted { .. }) {
-            self.launches.push(Launch::Attempt(id.clone()));
+            self.launches.push(Launch::Attempt(path.clone()));
         }
         self.record(event)
     }
 
+    /// Takes the locks of the runbook that a step is about to call.
+    fn called_locks(&self, path: &StepPath, now: crate::base::Timestamp) -> Result<Vec<crate::run::Held>, ActionError> {
+        let state = &self.parts.state;
+        let (Some((plan, place)), Some(run)) = (state.plan_of(path), state.run()) else { return Ok(Vec::new()) };
+        let Some(rendering) = Rendering::new(state, path, now) else { return Ok(Vec::new()) };
+        let Some(Ok(called)) = plan.called(place, &rendering.call_inputs()?) else { return Ok(Vec::new()) };
+        let names = crate::plan::lock_names(&called)
+            .map_err(|error| ActionError::new(ErrorKind::Template, format!("`locks`: {error}")))?;
+        let mut held = Vec::new();
+        for lock in names {
+            held.push(self.parts.locks.take(run, &lock.name).map_err(|reason| {
+                let mut error = ActionError::new(ErrorKind::Failed, reason);
+                error.code = Some("locked".to_owned());
+                error
+            })?);
+        }
+        Ok(held)
+    }
+
     fn describe(&self, step: &Step, params: &Value) -> Vec<Intent> {
-        let Does::Action { uses, .. } = &step.does else { return Vec::new() };
-        let mut does = self.parts.registry.get(uses).and_then(|action| action.describe(params)).unwrap_or_default();
+        let mut does = match &step.does {
+            Does::Action { uses, .. } => {
+                self.parts.registry.get(uses).and_then(|action| action.describe(params)).unwrap_or_default()
+            }
+            Does::Call(call) => vec![Intent::note(format!("runs {} with {params}", call.file))],
+            Does::Decide(_) | Does::Manual(_) | Does::Gate => Vec::new(),
+        };
         does.iter_mut().for_each(show_secrets);
         does
     }
 
-    fn begin_undo(&mut self, id: &StepId) -> Result<(), EngineError> {
-        let plan = self.plan();
-        let step = written(&plan, id);
-        let in_doubt = self.parts.state.record(id).is_some_and(|record| record.undo == Some(UndoState::InDoubt));
-        let params = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
-            .map_or(Ok(None), |rendering| rendering.undo_params());
-        self.record(Event::UndoStarted { step: id.clone(), params: params.as_ref().ok().cloned().flatten() })?;
-        let refusal = match (&step.undo, params) {
-            (_, Err(error)) => Some(ActionError::from(error)),
-            (Some(Undo::Action { uses, .. }), Ok(_)) if in_doubt && !self.is_repeatable(uses) => {
-                let reason = "its undo was under way when the process died, and must not be done twice";
-                Some(ActionError::new(ErrorKind::Failed, reason))
-            }
-            _ => None,
+    fn begin_undo(&mut self, path: &StepPath) -> Result<(), EngineError> {
+        let now = self.parts.doors.clock.now();
+        let Some(record) = self.parts.state.record(path) else { return Ok(()) };
+        let attempt = Attempt(record.undo_attempts + 1);
+        let params = match &record.undo_params {
+            // Later tries use what the first one was given.
+            Some(_) => Ok(None),
+            None => Rendering::new(&self.parts.state, path, now).map_or(Ok(None), |rendering| rendering.undo_params()),
         };
-        match refusal {
-            Some(error) => self.record(Event::UndoFinished { step: id.clone(), result: UndoResult::Failed { error } }),
-            None => {
-                self.launches.push(Launch::Undo(id.clone()));
+        let rendered = params.as_ref().ok().cloned().flatten();
+        self.record(Event::UndoStarted { step: path.clone(), attempt, params: rendered })?;
+        match params {
+            Err(error) => self.finish_undo(path.clone(), Err(error.into())),
+            Ok(_) => {
+                self.launches.push(Launch::Undo(path.clone()));
                 Ok(())
             }
         }
-    }
-
-    fn is_repeatable(&self, action: &str) -> bool {
-        let contract = self.parts.registry.get(action).map(|action| action.contract());
-        contract.is_some_and(|contract| matches!(contract.replay, Replay::Safe | Replay::Keyed))
     }
 
     /// Waits for the next thing to happen, and takes everything that has happened by then.
@@ -307,6 +377,7 @@ impl Embedded {
             }
         };
         let stopping = self.parts.state.is_cancelled();
+        let letters = self.letters_due();
         let mut finished = None;
         let mut checkpoint = None;
         let mut fired = None;
@@ -314,19 +385,19 @@ impl Embedded {
         tokio::select! {
             biased;
             () = self.parts.stop.token.cancelled(), if !stopping => stop = true,
-            Some(report) = self.inbox.recv() => checkpoint = Some(report),
+            Some(report) = self.incoming.recv() => checkpoint = Some(report),
             Some(joined) = self.tasks.join_next_with_id() => finished = Some(joined),
             () = due => fired = timer.map(|(_, timer)| timer),
+            () = letters => return self.read_letters(),
         }
         if stop {
-            self.record(Event::CancelRequested { by: "a signal".to_owned() })?;
-            return Ok(());
+            return self.record(Event::CancelRequested { by: "a signal".to_owned() });
         }
         if let Some(timer) = fired {
             return self.record(Event::TimerFired { timer });
         }
         // Everything that is there already shares one commit.
-        while let Some(report) = checkpoint.take().or_else(|| self.inbox.try_recv().ok()) {
+        while let Some(report) = checkpoint.take().or_else(|| self.incoming.try_recv().ok()) {
             self.take(report)?;
         }
         while let Some(joined) = finished.take().or_else(|| self.tasks.try_join_next_with_id()) {
@@ -346,34 +417,17 @@ impl Embedded {
                 Ok(())
             }
             Report::Finished { step, attempt, result } => self.finish_attempt(step, attempt, result),
-            Report::Undone { step, result } => {
-                let result = match result {
-                    Ok(undone) => UndoResult::Undone { undone },
-                    Err(error) => UndoResult::Failed { error: self.masked(error) },
-                };
-                self.record(Event::UndoFinished { step, result })
-            }
-            Report::Probed { step, found } => {
-                let by = "a probe".to_owned();
-                match found {
-                    Ok(Probed::Happened(mut outputs)) => {
-                        self.clean(&mut outputs);
-                        self.record(Event::DoubtResolved { step, doubt: Doubt::Happened { outputs }, by })
-                    }
-                    Ok(Probed::DidNotHappen) => self.record(Event::DoubtResolved { step, doubt: Doubt::Again, by }),
-                    Ok(Probed::Unknown) | Err(_) => {
-                        self.probing.insert(step, Asked::InVain);
-                        Ok(())
-                    }
-                }
-            }
+            Report::Undone { step, result } => self.finish_undo(step, result),
+            Report::Probed { step, found } => self.take_probe(step, found),
+            Report::Verified { step, holds } => self.take_verification(step, holds),
             Report::Replied { step, reply } => self.take_reply(step, reply),
+            Report::Withdrawn => Ok(()),
         }
     }
 
     fn finish_attempt(
         &mut self,
-        step: StepId,
+        step: StepPath,
         attempt: Attempt,
         result: Result<Value, ActionError>,
     ) -> Result<(), EngineError> {
@@ -386,7 +440,6 @@ impl Embedded {
             }
             Err(error) => AttemptResult::Failed { error: self.masked(error) },
         };
-        let began = self.parts.state.record(&step).and_then(|record| record.started_at).unwrap_or(now);
         let (result, met) = match &result {
             AttemptResult::Succeeded { outputs } => {
                 let rendering = Rendering::new(&self.parts.state, &step, now);
@@ -397,10 +450,46 @@ impl Embedded {
             }
             AttemptResult::Failed { .. } => (result, None),
         };
-        let entropy = u64::try_from(now.as_nanosecond().unsigned_abs() % 1_000_000_007).unwrap_or(0);
-        let plan = self.plan();
-        let (result, next) = after_attempt(written(&plan, &step), attempt, result, met, (began, now), entropy);
-        self.record(Event::AttemptFinished { step, attempt, result, next })
+        let Some(tried) = self.tried(&step, attempt, now) else { return Ok(()) };
+        let (result, next) = after_attempt(&tried, result, met);
+        self.record(Event::AttemptFinished { step, attempt, result, next, met })
+    }
+
+    fn tried(&self, step: &StepPath, attempt: Attempt, now: crate::base::Timestamp) -> Option<Tried<'_>> {
+        let state = &self.parts.state;
+        Some(Tried {
+            step: state.step(step)?,
+            facts: state.facts(step)?,
+            attempt,
+            began: state.record(step)?.started_at.unwrap_or(now),
+            now,
+            entropy: u64::try_from(now.as_nanosecond().unsigned_abs() % 1_000_000_007).unwrap_or(0),
+            is_out_of_time: state.is_out_of_time(step),
+        })
+    }
+
+    fn finish_undo(
+        &mut self,
+        step: StepPath,
+        result: Result<crate::action::Undone, ActionError>,
+    ) -> Result<(), EngineError> {
+        self.cancels.remove(&step);
+        let Some(record) = self.parts.state.record(&step) else { return Ok(()) };
+        if record.undo != Some(UndoState::Running) {
+            return Ok(());
+        }
+        let attempt = Attempt(record.undo_attempts);
+        let now = self.parts.doors.clock.now();
+        let (result, next) = match result {
+            Ok(undone) => (UndoResult::Undone { undone }, crate::run::Next::End),
+            Err(error) => {
+                let error = self.masked(error);
+                let next =
+                    self.tried(&step, attempt, now).map_or_else(Default::default, |tried| after_undo(&tried, &error));
+                (UndoResult::Failed { error }, next)
+            }
+        };
+        self.record(Event::UndoFinished { step, result, next })
     }
 
     /// What comes from outside: no reference to a secret may hide in it, and no secret may stand in it.
@@ -412,14 +501,20 @@ impl Embedded {
     fn masked(&self, mut error: ActionError) -> ActionError {
         error.message = self.parts.doors.secrets.redactor().mask(&error.message).into_owned();
         if let Some(outputs) = error.outputs.as_deref_mut() {
-            disarm_json(outputs);
-            self.parts.doors.secrets.redactor().mask_json(outputs);
+            self.clean(outputs);
         }
         error
     }
-}
 
-/// The step as it was written.
-fn written<'p>(plan: &'p Plan, id: &StepId) -> &'p Step {
-    plan.runbook().step(id).expect("directives name steps of the plan")
+    /// Is the undo of this step followed by a look whether it worked?
+    fn can_verify(&self, path: &StepPath) -> bool {
+        let verified = matches!(self.written(path).undo, Some(Undo::Action { verify: Some(_), .. }));
+        verified && !matches!(self.probing.get(path), Some(Asked::InVain))
+    }
+
+    /// Can a probe find out what became of this step, and has none done so in vain?
+    fn can_probe(&self, path: &StepPath) -> bool {
+        let by_probe = self.parts.state.facts(path).is_some_and(|facts| facts.replay == Replay::Probe);
+        by_probe && !matches!(self.probing.get(path), Some(Asked::InVain))
+    }
 }

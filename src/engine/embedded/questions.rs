@@ -1,35 +1,54 @@
 //! Puts to people and to probes what only they can answer, and takes their answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::Value;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::super::attempt::Report;
 use super::super::people::read_answers;
 use super::super::{Notice, Question, Refusal, Reply};
-use super::launch::no_such_action;
-use super::{Asked, Embedded, Ending, EngineError, Subject, written};
-use crate::action::Replay;
-use crate::base::StepId;
-use crate::run::{Answer, Directive, Event, ManualResult, Rendering, StepState, Timer};
-use crate::runbook::Does;
+use super::launch::{For, no_such_action};
+use super::{Asked, Embedded, Ending, EngineError, Subject};
+use crate::action::{ActionError, Intent, Probed};
+use crate::base::{Attempt, StepPath};
+use crate::plan::show_secrets;
+use crate::run::{
+    Answer, AttemptResult, Directive, Doubt, Event, ManualResult, Next, Rendering, StepState, Timer, UndoState,
+    after_attempt,
+};
+use crate::runbook::{Does, Undo};
 
 impl Embedded {
     /// Puts standing directives to the world: questions to people, probes, the request to stop.
     pub(super) fn attend(&mut self, standing: &[Directive]) {
-        // Questions that are no longer open are forgotten, so that a gate that opens again is asked again.
-        let open: Vec<&StepId> = standing
+        // Questions that are no longer open are taken back, so that they stand in nobody's way, and a gate that opens
+        // again is asked again.
+        let open: BTreeSet<&StepPath> = standing
             .iter()
             .filter_map(|directive| match directive {
-                Directive::Ask(step) | Directive::Resolve(step) => Some(step),
+                Directive::Ask(step) | Directive::Resolve(step) | Directive::ResolveUndo(step) => Some(step),
                 _ => None,
             })
             .collect();
-        self.asked.retain(|step, _| open.contains(&step));
+        for kept in [&mut self.asked, &mut self.probing] {
+            kept.retain(|step, asked| {
+                let stays = open.contains(step);
+                if let Asked::Pending(handle) = asked
+                    && !stays
+                {
+                    handle.abort();
+                }
+                stays
+            });
+        }
         for directive in standing {
             match directive {
                 Directive::Ask(step) => self.ask(step),
-                Directive::Resolve(step) => self.resolve(step),
+                Directive::Resolve(step) => self.resolve(step, false),
+                Directive::ResolveUndo(step) => self.resolve(step, true),
                 Directive::Stop(step) => {
                     if let Some(cancel) = self.cancels.get(step) {
                         cancel.cancel();
@@ -40,28 +59,47 @@ impl Embedded {
         }
     }
 
-    fn ask(&mut self, id: &StepId) {
+    /// Records that people are asked what became of a step.
+    pub(super) fn ask_about_doubt(&mut self, path: &StepPath, undo: bool) -> Result<(), EngineError> {
+        if self.parts.state.record(path).is_none_or(|record| record.doubt_asked) {
+            return Ok(());
+        }
+        let does = self.doubtful(path, undo);
+        self.record(Event::DoubtAsked { step: path.clone(), does, undo })
+    }
+
+    /// What a step, or its undo, was doing when it was lost sight of.
+    fn doubtful(&self, path: &StepPath, undo: bool) -> Vec<Intent> {
+        let step = self.written(path);
+        let Some(record) = self.parts.state.record(path) else { return Vec::new() };
+        match &step.undo {
+            Some(Undo::Action { uses, .. }) if undo => {
+                let params = record.undo_params.clone().unwrap_or_default();
+                let action = self.parts.registry.get(uses);
+                let mut does = action.and_then(|action| action.describe(&params)).unwrap_or_default();
+                does.iter_mut().for_each(show_secrets);
+                does
+            }
+            _ => self.describe(step, &record.params.as_deref().cloned().unwrap_or_default()),
+        }
+    }
+
+    fn ask(&mut self, id: &StepPath) {
         if self.asked.contains_key(id) {
             return;
         }
-        let plan = self.plan();
-        let step = written(&plan, id);
+        let step = self.written(id);
         let Some(record) = self.parts.state.record(id) else { return };
         let question = match (&record.state, &step.approval, &step.does) {
-            (StepState::AtGate(gate), Some(approval), _) => {
-                let prepared = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
-                    .and_then(|rendering| rendering.prepare().ok());
-                let params = prepared.map(|prepared| prepared.params).unwrap_or_default();
-                Question::Gate {
-                    step: id.clone(),
-                    approval: approval.clone(),
-                    members: self.parts.approvers.members(approval),
-                    prompt: gate.prompt.clone(),
-                    does: self.describe(step, &params),
-                    digest: gate.digest.clone(),
-                    expires: gate.expires,
-                }
-            }
+            (StepState::AtGate(gate), Some(approval), _) => Question::Gate {
+                step: id.clone(),
+                approval: approval.clone(),
+                members: self.parts.approvers.members(approval),
+                prompt: gate.prompt.clone(),
+                does: gate.does.clone(),
+                digest: gate.digest.clone(),
+                expires: gate.expires,
+            },
             (StepState::Asked, _, Does::Manual(manual)) => {
                 let text = Rendering::new(&self.parts.state, id, self.parts.doors.clock.now())
                     .and_then(|rendering| rendering.manual_text().ok())
@@ -74,40 +112,104 @@ impl Embedded {
     }
 
     fn put(&mut self, question: Question) {
-        let id = question.step().clone();
-        self.asked.insert(id.clone(), Asked::Pending);
+        let path = question.step().clone();
         let people = Arc::clone(&self.parts.people);
-        let step = id.clone();
-        self.spawn(Subject::Question(id), async move { Report::Replied { step, reply: people.ask(question).await } });
+        let step = path.clone();
+        let handle =
+            self.spawn(Subject::Question, async move { Report::Replied { step, reply: people.ask(question).await } });
+        self.asked.insert(path, Asked::Pending(handle));
     }
 
-    /// A try whose end nobody saw: probe it, or ask a person.
-    fn resolve(&mut self, id: &StepId) {
-        let plan = self.plan();
-        let can_probe = plan.place(id).is_some_and(|place| plan.facts(place).replay == Replay::Probe);
-        let step = written(&plan, id);
-        let Does::Action { uses, .. } = &step.does else { return };
-        let Some(record) = self.parts.state.record(id) else { return };
-        let params = record.params.as_deref().cloned().unwrap_or_default();
-        match self.probing.get(id) {
-            None if can_probe => {
-                self.probing.insert(id.clone(), Asked::Pending);
-                let a_try = self.a_try(id, uses, params, CancellationToken::new(), false);
-                let (step, name) = (id.clone(), uses.clone());
-                self.spawn(Subject::Probe(id.clone()), async move {
-                    let found = match a_try {
-                        Some(a_try) => a_try.probe().await,
-                        None => Err(no_such_action(&name)),
-                    };
-                    Report::Probed { step, found }
-                });
+    /// Something whose end nobody saw: look, or ask a person.
+    fn resolve(&mut self, path: &StepPath, undo: bool) {
+        let can_look = if undo { self.can_verify(path) } else { self.can_probe(path) };
+        if can_look {
+            if self.probing.contains_key(path) {
+                return;
             }
-            Some(Asked::Pending) => {}
-            _ => {
-                if !self.asked.contains_key(id) {
-                    let does = self.describe(step, &params);
-                    self.put(Question::Doubt { step: id.clone(), does });
-                }
+            let handle = if undo { self.launch_look(path) } else { self.launch_probe(path) };
+            self.probing.insert(path.clone(), Asked::Pending(handle));
+        } else if !self.asked.contains_key(path) {
+            let does = self.doubtful(path, undo);
+            self.put(Question::Doubt { step: path.clone(), does, undo });
+        }
+    }
+
+    fn launch_probe(&mut self, path: &StepPath) -> AbortHandle {
+        let uses = match &self.written(path).does {
+            Does::Action { uses, .. } => uses.clone(),
+            _ => String::new(),
+        };
+        let params = self.parts.state.record(path).and_then(|record| record.params.as_deref().cloned());
+        let a_try = self.a_try(path, &uses, params.unwrap_or_default(), CancellationToken::new(), For::Act);
+        let step = path.clone();
+        self.spawn(Subject::Probe(path.clone()), async move {
+            let found = match a_try {
+                Some(a_try) => a_try.probe().await,
+                None => Err(no_such_action(&uses)),
+            };
+            Report::Probed { step, found }
+        })
+    }
+
+    /// What a probe found out.
+    pub(super) fn take_probe(
+        &mut self,
+        step: StepPath,
+        found: Result<Probed<Value>, ActionError>,
+    ) -> Result<(), EngineError> {
+        if !self.parts.state.record(&step).is_some_and(|record| record.state == StepState::InDoubt) {
+            return Ok(());
+        }
+        let doubt = match found {
+            Ok(Probed::Happened(mut outputs)) => {
+                self.clean(&mut outputs);
+                Doubt::Happened { outputs }
+            }
+            Ok(Probed::DidNotHappen) => self.after_it_did_not_happen(&step),
+            Ok(Probed::Unknown) | Err(_) => {
+                self.probing.insert(step, Asked::InVain);
+                return Ok(());
+            }
+        };
+        self.record(Event::DoubtResolved { step, doubt, by: "a probe".to_owned(), undo: false })
+    }
+
+    /// What was cut off by a crash is done now. What failed without a trace is tried again as any other failure is.
+    fn after_it_did_not_happen(&self, step: &StepPath) -> Doubt {
+        let Some(record) = self.parts.state.record(step) else { return Doubt::DidNotHappen };
+        let Some(mut error) = record.error.clone().filter(|error| error.uncertain) else {
+            return if self.parts.state.is_halted(step) { Doubt::DidNotHappen } else { Doubt::Again };
+        };
+        error.uncertain = false;
+        let now = self.parts.doors.clock.now();
+        let next = self
+            .tried(step, Attempt(record.attempts), now)
+            .map(|tried| after_attempt(&tried, AttemptResult::Failed { error }, None).1);
+        match next {
+            Some(Next::Again { .. }) if !self.parts.state.is_halted(step) => Doubt::Again,
+            _ => Doubt::DidNotHappen,
+        }
+    }
+
+    /// What a look after an undo found.
+    pub(super) fn take_verification(
+        &mut self,
+        step: StepPath,
+        holds: Result<bool, ActionError>,
+    ) -> Result<(), EngineError> {
+        if !self.parts.state.record(&step).is_some_and(|record| record.undo == Some(UndoState::InDoubt)) {
+            return Ok(());
+        }
+        match holds {
+            Ok(true) => {
+                let (doubt, by) = (Doubt::Happened { outputs: Value::Null }, "a look".to_owned());
+                self.record(Event::DoubtResolved { step, doubt, by, undo: true })
+            }
+            // It is not undone, but whether it was begun only a person can say.
+            Ok(false) | Err(_) => {
+                self.probing.insert(step, Asked::InVain);
+                Ok(())
             }
         }
     }
@@ -117,23 +219,28 @@ impl Embedded {
         if !self.tasks.is_empty() {
             return None;
         }
-        let in_vain = |step: &StepId| self.asked.get(step) == Some(&Asked::InVain);
-        let waits_for_time =
-            standing.iter().any(|directive| matches!(directive, Directive::WakeAt(_, Timer::Again { .. })));
+        let in_vain = |step: &StepPath| matches!(self.asked.get(step), Some(Asked::InVain));
+        // Time brings these about without anybody.
+        let waits_for_time = standing.iter().any(|directive| {
+            matches!(
+                directive,
+                Directive::WakeAt(_, Timer::Again { .. } | Timer::UndoAgain { .. } | Timer::Measure { .. })
+            )
+        });
         if waits_for_time {
             return None;
         }
-        let in_doubt: Vec<StepId> = standing
+        let in_doubt: Vec<StepPath> = standing
             .iter()
             .filter_map(|directive| match directive {
-                Directive::Resolve(step) if in_vain(step) => Some(step.clone()),
+                Directive::Resolve(step) | Directive::ResolveUndo(step) if in_vain(step) => Some(step.clone()),
                 _ => None,
             })
             .collect();
         if !in_doubt.is_empty() {
             return Some(Ending::InDoubt(in_doubt));
         }
-        let waiting: Vec<StepId> = standing
+        let waiting: Vec<StepPath> = standing
             .iter()
             .filter_map(|directive| match directive {
                 Directive::Ask(step) if in_vain(step) => Some(step.clone()),
@@ -143,10 +250,9 @@ impl Embedded {
         (!waiting.is_empty()).then_some(Ending::Waiting(waiting))
     }
 
-    pub(super) fn take_reply(&mut self, step: StepId, reply: Option<Reply>) -> Result<(), EngineError> {
+    pub(super) fn take_reply(&mut self, step: StepPath, reply: Option<Reply>) -> Result<(), EngineError> {
         let Some(record) = self.parts.state.record(&step) else { return Ok(()) };
-        let plan = self.plan();
-        let written = written(&plan, &step);
+        let written = self.written(&step).clone();
         let refused = match (reply, &record.state) {
             (None, _) => {
                 self.asked.insert(step, Asked::InVain);
@@ -166,13 +272,16 @@ impl Embedded {
                         _ => Err(refusal),
                     });
                 match admitted {
+                    Ok(()) if gate.expires.is_some_and(|expires| expires <= self.parts.doors.clock.now()) => {
+                        "the question has lapsed".to_owned()
+                    }
                     Ok(()) if gate.approvals.iter().any(|before| before.by == decision.by) => {
                         format!("`{}` has answered already", decision.by)
                     }
                     Ok(()) => {
                         let digest = gate.digest.clone();
                         // One of several approvers: the others are still to be asked.
-                        self.asked.remove(&step);
+                        self.take_back(&step);
                         return self.record(Event::GateAnswered { step, digest, decision });
                     }
                     Err(refusal) => refusal.to_string(),
@@ -190,14 +299,24 @@ impl Embedded {
                     Err(refusal) => refusal.to_string(),
                 }
             }
-            (Some(Reply::Doubt { by, doubt }), StepState::InDoubt) => {
-                return self.record(Event::DoubtResolved { step, doubt, by });
+            (Some(Reply::Doubt { by, doubt, undo: false }), StepState::InDoubt) => {
+                return self.record(Event::DoubtResolved { step, doubt, by, undo: false });
+            }
+            (Some(Reply::Doubt { by, doubt, undo: true }), _) if record.undo == Some(UndoState::InDoubt) => {
+                return self.record(Event::DoubtResolved { step, doubt, by, undo: true });
             }
             // The question was settled meanwhile: a late answer changes nothing.
             (Some(_), _) => return Ok(()),
         };
-        self.asked.remove(&step);
+        self.take_back(&step);
         let _ = self.parts.notices.send(Notice::Refused { step, reason: refused });
         Ok(())
+    }
+
+    /// Forgets that people were asked, and asks nobody any more.
+    fn take_back(&mut self, step: &StepPath) {
+        if let Some(Asked::Pending(handle)) = self.asked.remove(step) {
+            handle.abort();
+        }
     }
 }
