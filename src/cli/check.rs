@@ -58,11 +58,14 @@ pub(super) fn warn(problems: &[Diagnostic]) {
     }
 }
 
-/// Everything that can be found: in the file, and in the approvers file beside it.
+/// Everything that can be found: in the file, in those that it calls, and in the approvers file beside it.
 pub(super) fn findings(loaded: &Loaded) -> Result<Vec<Diagnostic>, CliError> {
     let mut problems = crate::plan::check(loaded, &actions::builtin());
     let approvers = Approvers::load(&find::folder_of(&loaded.source.name))?;
-    problems.extend(unknown_groups(loaded, &approvers));
+    // A called runbook asks the people of the runbook that calls it.
+    for part in std::iter::once(loaded).chain(loaded.called.values()) {
+        problems.extend(unknown_groups(part, &approvers));
+    }
     Ok(problems)
 }
 

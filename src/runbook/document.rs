@@ -174,6 +174,33 @@ pub enum OutputType {
     Json,
 }
 
+impl OutputType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json];
+
+    /// The word that runbooks use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Json => "json",
+        }
+    }
+
+    /// Is this value of the type?
+    pub fn admits(self, value: &Value) -> bool {
+        match self {
+            Self::String => value.is_string(),
+            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Number => value.is_number(),
+            Self::Boolean => value.is_boolean(),
+            Self::Json => true,
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -366,6 +393,11 @@ pub struct ForEach {
     /// How many failed items make the step fail; no further item begins then.
     #[serde(default)]
     pub fail_after: FailAfter,
+}
+
+impl ForEach {
+    /// What an item is called when the author gave it no name.
+    pub const USUAL_NAME: &'static str = "item";
 }
 
 /// How many failed items make a loop fail.
