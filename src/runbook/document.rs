@@ -550,6 +550,7 @@ impl GivingUp {
 /// How a step is reversed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "it is kept once for each step, and most steps have none")]
 pub enum Undo {
     /// The action knows.
     Auto,
