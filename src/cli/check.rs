@@ -1,5 +1,7 @@
 //! `runbook check`: every mistake that can be found before anything runs.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use crate::actions;
@@ -33,6 +35,9 @@ impl Check {
                 Err(other) => return Err(other),
             }
         }
+        // A file that is named here and called by another is told of once.
+        let mut told = BTreeSet::new();
+        problems.retain(|problem| told.insert((problem.source.name.clone(), problem.span, problem.message.clone())));
         let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
         match self.format {
             Format::Json => {

@@ -224,6 +224,9 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
     if step.writes() {
         line(&format!("      undo       {}", step.undo.as_deref().unwrap_or("none: what it does stays")));
     }
+    for text in step.undo_does.iter().flat_map(intent_lines) {
+        line(&format!("                 {text}"));
+    }
     for limit in &step.undo_limits {
         line(&format!("                 {limit}"));
     }

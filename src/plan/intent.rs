@@ -86,6 +86,9 @@ pub struct PlannedStep {
     /// How it would be undone; `None` when it would not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
+    /// Exactly what the undo would do, where another action does it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undo_does: Vec<Intent>,
     /// How long that may take, when it is tried again, and how it is seen that it has worked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undo_limits: Vec<String>,
@@ -216,6 +219,7 @@ fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, known: &
             })
         }),
         undo: undo_of(step, registry).map(|(_, words)| words),
+        undo_does: undo_intents(step, registry, known),
         undo_limits: undo_limits(step),
         measure: step.measure.as_ref().map(|measure| {
             let mut shown = json!({ "expires": text_ahead(&measure.expires, known), "closed_by": measure.closed_by });
@@ -298,17 +302,26 @@ fn arms(step: &Step, known: &Known) -> Vec<Arm> {
 
 fn intents(step: &Step, registry: &Registry, known: &Known) -> Vec<Intent> {
     match &step.does {
-        Does::Action { uses, with } => {
-            let params = ahead(with, known);
-            let described = registry.get(uses).and_then(|action| action.describe(&params));
-            let mut intents = described.unwrap_or_else(|| vec![Intent::Note { text: format!("{uses} with {params}") }]);
-            intents.iter_mut().for_each(show_secrets);
-            intents
-        }
+        Does::Action { uses, with } => described(uses, with, registry, known),
         Does::Manual(manual) => vec![Intent::Note { text: text_ahead(&manual.text, known) }],
         // What a call does is what the called runbook does.
         Does::Call(_) | Does::Decide(_) | Does::Gate => Vec::new(),
     }
+}
+
+fn undo_intents(step: &Step, registry: &Registry, known: &Known) -> Vec<Intent> {
+    match &step.undo {
+        Some(Undo::Action { uses, with, .. }) => described(uses, with, registry, known),
+        Some(Undo::Auto) | None => Vec::new(),
+    }
+}
+
+fn described(uses: &str, with: &Templated, registry: &Registry, known: &Known) -> Vec<Intent> {
+    let params = ahead(with, known);
+    let described = registry.get(uses).and_then(|action| action.describe(&params));
+    let mut intents = described.unwrap_or_else(|| vec![Intent::Note { text: format!("{uses} with {params}") }]);
+    intents.iter_mut().for_each(show_secrets);
+    intents
 }
 
 /// Puts readable names in the place of secret references.
@@ -397,7 +410,7 @@ fn ahead(templated: &Templated, known: &Known) -> Value {
     templated
         .render_with(&mut |template| {
             let value = template_ahead(template, known);
-            Ok::<_, TemplateError>(value.unwrap_or_else(|| Value::String(unknown(template))))
+            Ok::<_, TemplateError>(value.unwrap_or_else(|| Value::String(partly(template, known))))
         })
         .unwrap_or_else(|(_, error)| Value::String(format!("‹{}›", error.message)))
 }
@@ -409,29 +422,24 @@ fn template_ahead(template: &Template, known: &Known) -> Option<Value> {
 }
 
 fn text_ahead(template: &Template, known: &Known) -> String {
+    secret::shown(&partly(template, known))
+}
+
+/// A template with each expansion for itself, so that one unknown does not hide the known ones beside it.
+fn partly(template: &Template, known: &Known) -> String {
     let mut shown = String::new();
-    // Each expansion for itself, so that one unknown does not hide the known ones beside it.
     for (text, is_expansion) in pieces(&template.0) {
-        let piece = Template(text.to_owned());
-        match is_expansion.then(|| template_ahead(&piece, known)) {
-            None => shown.push_str(text),
-            Some(None) => shown.push_str(&unknown(&piece)),
-            Some(Some(Value::String(text))) => shown.push_str(&secret::shown(&text)),
-            Some(Some(other)) => shown.push_str(&other.to_string()),
+        if !is_expansion {
+            shown.push_str(text);
+            continue;
+        }
+        match template_ahead(&Template(text.to_owned()), known) {
+            None => shown.push_str(&format!("‹{}›", text.trim_matches(['{', '}', ' ']))),
+            Some(Value::String(text)) => shown.push_str(&text),
+            Some(other) => shown.push_str(&other.to_string()),
         }
     }
     shown
-}
-
-fn unknown(template: &Template) -> String {
-    pieces(&template.0)
-        .into_iter()
-        .map(
-            |(text, is_expansion)| {
-                if is_expansion { format!("‹{}›", text.trim_matches(['{', '}', ' '])) } else { text.to_owned() }
-            },
-        )
-        .collect()
 }
 
 /// A template cut into text and expansions.

@@ -10,6 +10,7 @@ use super::fields;
 use super::node::{Content, Node};
 use super::read::{Fields, Reader, template_problem};
 use super::template::{Template, TemplateError, has_braces};
+use crate::base::Diagnostic;
 
 impl Reader<'_> {
     /// Exactly one of `uses`, `run`, `argv`, `manual`, `call`, or `approval` alone.
@@ -52,20 +53,28 @@ impl Reader<'_> {
                 Some(Does::Manual(Manual { text, evidence: self.asked(&manual, "evidence", "evidence") }))
             }
             [first, second, ..] => {
-                self.two_acts(known, first, second, what);
+                self.two_acts(known, first, second, what, "a step does one thing").help =
+                    Some("make two steps of it".to_owned());
                 None
             }
             [_] => None,
         }
     }
 
-    pub(super) fn two_acts(&mut self, known: &Fields<'_>, first: &str, second: &str, what: &str) {
+    /// Two things that exclude each other.
+    pub(super) fn two_acts(
+        &mut self,
+        known: &Fields<'_>,
+        first: &str,
+        second: &str,
+        what: &str,
+        rule: &str,
+    ) -> &mut Diagnostic {
         let place = known.key(second).map_or(known.span, |key| key.span);
         let before = known.key(first).map_or(known.span, |key| key.span);
-        let message = format!("{what} has both `{first}` and `{second}`; a step does one thing");
-        let problem = self.error(place, "two-acts", message);
+        let problem = self.error(place, "two-acts", format!("{what} has both `{first}` and `{second}`; {rule}"));
         problem.related.push((before, "the other one".to_owned()));
-        problem.help = Some("make two steps of it".to_owned());
+        problem
     }
 
     /// `with`: a map of parameters or inputs, none when it is not there. Nothing when it is something else.

@@ -11,6 +11,7 @@ use super::fields;
 use super::node::{Content, Node};
 use super::read::{Fields, Reader};
 use super::template::{Expression, has_braces};
+use crate::base::diagnostic::nearest;
 use crate::base::{Diagnostic, HumanDuration, StepId};
 
 impl Reader<'_> {
@@ -237,7 +238,9 @@ impl Reader<'_> {
             if word == "auto" {
                 return Some(Undo::Auto);
             }
-            self.error(node.span, "unknown-word", format!("{what} must be `auto` or an action, not `{word}`"));
+            let near = nearest(word, ["auto"]).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("{what} must be `auto` or an action, not `{word}`");
+            self.error(node.span, "unknown-word", message).help = near;
             return None;
         }
         let known = self.fields(node, what, fields::UNDO)?;
@@ -264,7 +267,8 @@ impl Reader<'_> {
                 self.shell(&known, what).map(|with| ("shell".to_owned(), with))
             }
             [first, second, ..] => {
-                self.two_acts(&known, first, second, what);
+                self.two_acts(&known, first, second, what, "an undo does one thing").help =
+                    Some("put both into one script, or take one away".to_owned());
                 None
             }
         };
