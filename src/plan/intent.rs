@@ -350,6 +350,17 @@ fn show_in_json(value: &mut Value) {
 }
 
 /// What is known before the run: the inputs, and the names of the secrets.
+fn known_scope(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> Scope {
+    let mut scope = Scope::default();
+    scope.set("inputs", input_values(runbook, inputs));
+    scope.set(
+        "secrets",
+        minijinja::Value::from_pairs(runbook.secrets.keys().map(|name| (name.clone(), secret_value(name)))),
+    );
+    scope
+}
+
+/// What is known of one runbook of a plan.
 struct Known {
     scope: Scope,
     /// Inputs of a called runbook that only the run can tell.
@@ -361,13 +372,7 @@ impl Known {
         let runbook = plan.runbook();
         let inputs = plan.inputs().iter().filter(|(name, _)| !later.contains(*name));
         let inputs: IndexMap<String, Value> = inputs.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut scope = Scope::default();
-        scope.set("inputs", input_values(runbook, &inputs));
-        scope.set(
-            "secrets",
-            minijinja::Value::from_pairs(runbook.secrets.keys().map(|name| (name.clone(), secret_value(name)))),
-        );
-        Self { scope, later }
+        Self { scope: known_scope(runbook, &inputs), later }
     }
 
     /// Does everything that these names mean stand fast?

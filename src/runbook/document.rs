@@ -74,6 +74,35 @@ pub struct Given {
     pub value: Templated,
 }
 
+impl OutputType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json];
+
+    /// The word that runbooks use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Json => "json",
+        }
+    }
+
+    /// Is this value of the type, or a text that reads as one?
+    pub fn admits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Json, _) | (Self::String, Value::String(_) | Value::Number(_) | Value::Bool(_)) => true,
+            (Self::Integer, Value::Number(number)) => number.is_i64() || number.is_u64(),
+            (Self::Integer, Value::String(text)) => text.trim().parse::<i64>().is_ok(),
+            (Self::Number, Value::Number(_)) | (Self::Boolean, Value::Bool(_)) => true,
+            (Self::Number, Value::String(text)) => text.trim().parse::<serde_json::Number>().is_ok(),
+            (Self::Boolean, Value::String(text)) => text.trim().parse::<bool>().is_ok(),
+            _ => false,
+        }
+    }
+}
+
 impl Runbook {
     /// A step, among the ordinary and the final ones.
     pub fn step(&self, id: &StepId) -> Option<&Step> {
@@ -172,33 +201,6 @@ pub enum OutputType {
     Boolean,
     /// Any JSON.
     Json,
-}
-
-impl OutputType {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json];
-
-    /// The word that runbooks use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Json => "json",
-        }
-    }
-
-    /// Is this value of the type?
-    pub fn admits(self, value: &Value) -> bool {
-        match self {
-            Self::String => value.is_string(),
-            Self::Integer => value.is_i64() || value.is_u64(),
-            Self::Number => value.is_number(),
-            Self::Boolean => value.is_boolean(),
-            Self::Json => true,
-        }
-    }
 }
 
 /// How a step ended.

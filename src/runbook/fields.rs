@@ -154,7 +154,7 @@ pub const LOCK: &[Field] = &[
 /// Something that a runbook gives back.
 pub const GIVEN: &[Field] = &[
     field("type", "What it may be.", output_type),
-    field("value", "Its value, once every step has ended. May hold `{{ … }}`.", anything),
+    field("value", "Its value, made of inputs and of what the steps gave. May hold `{{ … }}`.", anything),
     field("description", "What it means.", text),
 ];
 

@@ -118,7 +118,7 @@ impl<'l> Checker<'l> {
         }
     }
 
-    /// What the runbook gives back is made of its inputs and of its steps, all of which have ended by then.
+    /// What the runbook gives back is made of its inputs and of its ordinary steps, all of which have ended by then.
     pub(in crate::plan) fn given(&mut self) {
         for (name, given) in &self.loaded.runbook.outputs {
             let mut texts: Vec<(Vec<String>, &Template)> = Vec::new();
@@ -144,6 +144,10 @@ impl<'l> Checker<'l> {
             name @ ("run" | "outputs") => Err((format!("`{name}` cannot stand here"), only)),
             name => {
                 let Some((id, step)) = self.known_step(name)? else { return Ok(()) };
+                if self.loaded.runbook.finally.contains_key(&id) {
+                    let message = format!("step `{id}` stands in `finally`, whose steps give nothing back");
+                    return Err((message, Some("name a step of `steps`".to_owned())));
+                }
                 self.fact(&id, step, &reference.path[1..], Gives::Step)
             }
         }
