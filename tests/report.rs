@@ -282,10 +282,7 @@ fn rolled_back() -> Story {
         .fails(20, "deploy", 1, error)
         .needs("bypass_works", "deploy", StepResult::Failed)
         .needs("close_bypass", "bypass_works", StepResult::Skipped)
-        .happens(
-            0,
-            Event::RollbackBegan { within: None, steps: vec![id("open_bypass")], because: Why::Failure },
-        )
+        .happens(0, Event::RollbackBegan { within: None, steps: vec![id("open_bypass")], because: Why::Failure })
         .happens(0, Event::UndoStarted { step: id("open_bypass"), attempt: Attempt::FIRST, params: None })
         .happens(
             2,

@@ -1,5 +1,7 @@
 //! `runbook check`: every mistake that can be found before anything runs.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use crate::actions;
@@ -33,6 +35,9 @@ impl Check {
                 Err(other) => return Err(other),
             }
         }
+        // A file that is named here and called by another is told of once.
+        let mut told = BTreeSet::new();
+        problems.retain(|problem| told.insert((problem.source.name.clone(), problem.span, problem.message.clone())));
         let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
         match self.format {
             Format::Json => {
@@ -58,11 +63,14 @@ pub(super) fn warn(problems: &[Diagnostic]) {
     }
 }
 
-/// Everything that can be found: in the file, and in the approvers file beside it.
+/// Everything that can be found: in the file, in those that it calls, and in the approvers file beside it.
 pub(super) fn findings(loaded: &Loaded) -> Result<Vec<Diagnostic>, CliError> {
     let mut problems = crate::plan::check(loaded, &actions::builtin());
     let approvers = Approvers::load(&find::folder_of(&loaded.source.name))?;
-    problems.extend(unknown_groups(loaded, &approvers));
+    // A called runbook asks the people of the runbook that calls it.
+    for part in std::iter::once(loaded).chain(loaded.called.values()) {
+        problems.extend(unknown_groups(part, &approvers));
+    }
     Ok(problems)
 }
 

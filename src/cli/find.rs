@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::runbook::{Loaded, load, load_file};
+use crate::runbook::{Loaded, load_file, load_in};
 
 use super::errors::CliError;
 
@@ -13,7 +13,7 @@ pub(super) fn runbook(wanted: &str) -> Result<Loaded, CliError> {
         use std::io::Read;
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::file(Path::new("-"), error))?;
-        return load(crate::base::Source::new("-", text)).map_err(CliError::Diagnostics);
+        return load_in(Path::new(""), crate::base::Source::new("-", text)).map_err(CliError::Diagnostics);
     }
     load_file(&path(wanted)?).map_err(CliError::Diagnostics)
 }

@@ -1,9 +1,11 @@
 //! `runbook plan`: what would happen, in which order, and what could be undone.
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::action::{Effect, Intent};
-use crate::plan::{PlannedStep, Preview, Verdict};
+use crate::base::HumanDuration;
+use crate::plan::{PlannedCall, PlannedLock, PlannedLoop, PlannedStep, Preview, Verdict};
 use crate::{actions, plan};
 
 use super::errors::CliError;
@@ -69,26 +71,90 @@ pub(super) fn text(preview: &Preview) -> String {
         line("Inputs");
         let width = preview.inputs.keys().map(String::len).max().unwrap_or(0);
         for (name, value) in &preview.inputs {
-            let shown = match value {
-                serde_json::Value::Null => "(not given)".to_owned(),
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            line(&format!("  {name:width$}  {shown}"));
+            line(&format!("  {name:width$}  {}", input_text(value)));
         }
     }
-    let mut wave = 0;
-    for step in &preview.steps {
-        if step.wave != wave {
-            wave = step.wave;
-            line("");
-            line(&format!("Wave {wave}{}", if step.is_final { " (however the run ended)" } else { "" }));
-        }
-        step_text(step, &mut line);
+    if !preview.locks.is_empty() || preview.timeout.is_some() {
+        line("");
+        line("The run");
+        bounds(&preview.locks, preview.timeout).iter().for_each(|bound| line(&format!("  {bound}")));
     }
+    steps_text(&preview.steps, true, &mut line);
     line("");
     undo_text(preview, &mut line);
     out
+}
+
+fn input_text(value: &Value) -> String {
+    match value {
+        Value::Null => "(not given)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What a run holds alone, and how long it may take.
+fn bounds(locks: &[PlannedLock], timeout: Option<HumanDuration>) -> Vec<String> {
+    let held = locks.iter().map(|lock| {
+        let wait = lock.wait.map_or_else(|| "at once or not at all".to_owned(), |wait| format!("waits up to {wait}"));
+        format!("holds {} alone; {wait}", lock.name)
+    });
+    held.chain(timeout.map(|timeout| format!("ends after {timeout}"))).collect()
+}
+
+/// Steps under the heading of their wave. A called runbook stands closer together.
+fn steps_text(steps: &[PlannedStep], spaced: bool, line: &mut dyn FnMut(&str)) {
+    let mut wave = 0;
+    for step in steps {
+        if step.wave != wave {
+            wave = step.wave;
+            if spaced {
+                line("");
+            }
+            line(&format!("Wave {wave}{}", if step.is_final { " (however the run ended)" } else { "" }));
+        }
+        step_text(step, line);
+    }
+}
+
+fn loop_text(each: &PlannedLoop, line: &mut dyn FnMut(&str)) {
+    let key = each.key.as_ref().map_or_else(String::new, |key| format!(", told apart by {key}"));
+    line(&format!("      for each   {} in {}{key}", each.name, each.list));
+    if let Some(items) = &each.items {
+        const SHOWN: usize = 10;
+        let more = if items.len() > SHOWN { format!(" and {} more", items.len() - SHOWN) } else { String::new() };
+        let count = if items.len() == 1 { "1 item".to_owned() } else { format!("{} items", items.len()) };
+        let listed = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        line(&format!("                 {count}: {listed}{more}"));
+    }
+    let at_once = each
+        .at_most
+        .map_or_else(|| "as many at once as the run allows".to_owned(), |most| format!("at most {most} at once"));
+    let ramp = if each.ramp { ", beginning with 1, then 2, then 4" } else { "" };
+    let failures = match &each.fail_after {
+        Value::String(part) => format!("when {part} of them have failed"),
+        count if *count == 1 => "at the first that fails".to_owned(),
+        count => format!("when {count} of them have failed"),
+    };
+    line(&format!("                 {at_once}{ramp}; ends {failures}"));
+}
+
+/// The called runbook, with its own steps below the one that calls.
+fn call_text(call: &PlannedCall, line: &mut dyn FnMut(&str)) {
+    let title = call.title.as_ref().map_or_else(String::new, |title| format!(": {title}"));
+    line(&format!("      calls      {}{title} ({})", call.runbook, call.file));
+    let width = call.inputs.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in &call.inputs {
+        line(&format!("                 {name:width$}  {}", input_text(value)));
+    }
+    for (theirs, ours) in &call.secrets {
+        line(&format!("                 is given the secret {ours} as {theirs}"));
+    }
+    for bound in bounds(&call.locks, call.timeout) {
+        line(&format!("                 {bound}"));
+    }
+    line(&format!("                 on failure: {}", call.on_failure.as_str().unwrap_or_default()));
+    steps_text(&call.steps, false, &mut |text| line(&format!("        {text}")));
 }
 
 fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
@@ -133,6 +199,9 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
         });
         line(&format!("                 {} of {by}{within}", gate["at_least"]));
     }
+    if let Some(each) = &step.for_each {
+        loop_text(each, line);
+    }
     for intent in &step.does {
         intent_lines(intent).iter().enumerate().for_each(|(index, text)| {
             line(&format!("      {}{text}", if index == 0 { "does       " } else { "           " }));
@@ -146,13 +215,23 @@ fn step_text(step: &PlannedStep, line: &mut dyn FnMut(&str)) {
     }
     if let Some(measure) = &step.measure {
         let closed = measure["closed_by"].as_str().map_or_else(String::new, |step| format!(", closed by {step}"));
+        let undone = if measure["on_expiry"] == "undo" { ", undone when that is over" } else { "" };
         line(&format!(
-            "      measure    in force for at most {}{closed}",
+            "      measure    in force for at most {}{closed}{undone}",
             measure["expires"].as_str().unwrap_or_default()
         ));
     }
-    if step.facts.effect == Effect::Write {
+    if step.writes() {
         line(&format!("      undo       {}", step.undo.as_deref().unwrap_or("none: what it does stays")));
+    }
+    for text in step.undo_does.iter().flat_map(intent_lines) {
+        line(&format!("                 {text}"));
+    }
+    for limit in &step.undo_limits {
+        line(&format!("                 {limit}"));
+    }
+    if let Some(call) = &step.calls {
+        call_text(call, line);
     }
 }
 
@@ -186,15 +265,15 @@ fn quoted(word: &str) -> String {
 }
 
 fn undo_text(preview: &Preview, line: &mut dyn FnMut(&str)) {
-    let writes: Vec<&PlannedStep> = preview.steps.iter().filter(|step| step.facts.effect == Effect::Write).collect();
-    let gates = preview.steps.iter().filter(|step| step.gate.is_some()).count();
+    let steps = preview.all_steps();
+    let writes = steps.iter().filter(|(_, step)| step.writes()).count();
+    let gates = steps.iter().filter(|(_, step)| step.gate.is_some()).count();
     line(&format!(
-        "{} steps, {} of them write, {gates} behind a gate; on failure: {}",
-        preview.steps.len(),
-        writes.len(),
+        "{} steps, {writes} of them write, {gates} behind a gate; on failure: {}",
+        steps.len(),
         preview.on_failure.as_str().unwrap_or_default()
     ));
-    let stay: Vec<&str> = preview.not_undoable().map(|step| step.id.as_str()).collect();
+    let stay: Vec<String> = preview.not_undoable().iter().map(ToString::to_string).collect();
     if !stay.is_empty() {
         line(&format!("cannot be undone: {}", stay.join(", ")));
     }

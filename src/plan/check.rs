@@ -1,5 +1,9 @@
 //! Finds every mistake that can be found before anything runs.
 
+mod calls;
+mod loops;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -7,24 +11,26 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
+use self::names::Place;
 use super::{action_name, expressions, templates, undo_of};
-use crate::action::{AnyAction, ErrorKind, Registry};
+use crate::action::{AnyAction, Effect, ErrorKind, Registry};
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, StepId};
-use crate::runbook::template::Reference;
-use crate::runbook::{Does, Loaded, Step, Templated, Undo};
+use crate::base::{Diagnostic, Severity, StepId};
+use crate::runbook::{Does, Loaded, OnExpiry, Retry, Step, Templated, Undo, Verify};
 
-/// What can be read of a step by name.
-const STEP_FACTS: [&str; 7] = ["outputs", "result", "error", "attempts", "started_at", "finished_at", "approval"];
-/// What can be read of the run by name.
-const RUN_FACTS: [&str; 7] = ["id", "name", "now", "started_at", "by", "drill", "outcome"];
-/// What can be read of a failure by name.
-const ERROR_FACTS: [&str; 6] = ["kind", "message", "status", "code", "trace", "retry_after_ms"];
-
-/// Checks a runbook against the actions there are. Errors and warnings, in the order of the file.
+/// Checks a runbook, and every runbook that it calls, against the actions there are. Errors and warnings, file by file,
+/// each in the order of the file.
 pub fn check(loaded: &Loaded, registry: &Registry) -> Vec<Diagnostic> {
+    let parts = std::iter::once(("", loaded)).chain(loaded.called.iter().map(|(key, part)| (key.as_str(), part)));
+    parts.flat_map(|(key, part)| check_part(key, part, &loaded.called, registry)).collect()
+}
+
+/// Checks one runbook of a plan. `key` is what it is known by, empty for the plan's own.
+fn check_part(key: &str, loaded: &Loaded, called: &BTreeMap<String, Loaded>, registry: &Registry) -> Vec<Diagnostic> {
     let mut checker = Checker {
+        key,
         loaded,
+        called,
         registry,
         problems: loaded.problems.clone(),
         used_secrets: BTreeSet::new(),
@@ -39,14 +45,23 @@ pub fn check(loaded: &Loaded, registry: &Registry) -> Vec<Diagnostic> {
             checker.step(section, id, step);
         }
     }
+    checker.locks();
+    checker.given();
     checker.unused_secrets();
     let mut problems = checker.problems;
-    problems.sort_by_key(|problem| problem.span.map_or(0, |span| span.start));
+    // A file that could not be read at all is told of by whoever calls it, after its own mistakes.
+    problems.sort_by_key(|problem| {
+        (!Arc::ptr_eq(&problem.source, &loaded.source), problem.span.map_or(0, |span| span.start))
+    });
     problems
 }
 
 struct Checker<'l> {
+    /// What the runbook is known by, empty for the plan's own.
+    key: &'l str,
     loaded: &'l Loaded,
+    /// Every runbook that is called anywhere in the plan.
+    called: &'l BTreeMap<String, Loaded>,
     registry: &'l Registry,
     problems: Vec<Diagnostic>,
     used_secrets: BTreeSet<String>,
@@ -54,23 +69,6 @@ struct Checker<'l> {
     params: BTreeMap<&'static str, Arc<Value>>,
     /// Names of outputs by action, for the same reason; `None` when they cannot be known beforehand.
     outputs: BTreeMap<&'static str, Option<BTreeSet<String>>>,
-}
-
-/// Where a text stands, which decides what it may name.
-struct Place<'p> {
-    section: &'p str,
-    id: &'p StepId,
-    path: &'p [String],
-}
-
-impl Place<'_> {
-    fn full(&self) -> Vec<&str> {
-        [self.section, self.id.as_str()].into_iter().chain(self.path.iter().map(String::as_str)).collect()
-    }
-
-    fn starts_with(&self, parts: &[&str]) -> bool {
-        self.path.len() >= parts.len() && self.path.iter().zip(parts).all(|(one, other)| one == other)
-    }
 }
 
 impl Checker<'_> {
@@ -168,12 +166,41 @@ impl Checker<'_> {
     }
 
     fn step(&mut self, section: &str, id: &StepId, step: &Step) {
-        if let Does::Action { uses, with } = &step.does {
-            self.action(section, id, uses, with, &["uses"], &["with"]);
+        match &step.does {
+            Does::Action { uses, with } => self.action(section, id, uses, with, &["uses"], &["with"]),
+            Does::Call(call) => self.call(section, id, call),
+            Does::Decide(_) | Does::Manual(_) | Does::Gate => {}
         }
+        self.undo(section, id, step);
+        if let Some(retry) = &step.retry {
+            self.retry(&[section, id.as_str(), "retry"], retry);
+        }
+        if let Some(each) = &step.for_each {
+            self.for_each(section, id, each);
+        }
+        self.measure(section, id, step);
+        for (path, template) in templates(step) {
+            if let Ok(references) = template.references() {
+                self.references(&Place { section, id, path: &path }, step, &references);
+            }
+        }
+        for (path, expression) in expressions(step) {
+            if let Ok(references) = expression.references() {
+                self.references(&Place { section, id, path: &path }, step, &references);
+            }
+        }
+    }
+
+    fn undo(&mut self, section: &str, id: &StepId, step: &Step) {
         match &step.undo {
-            Some(Undo::Action { uses, with, .. }) => {
+            Some(Undo::Action { uses, with, retry, verify, .. }) => {
                 self.action(section, id, uses, with, &["undo", "uses"], &["undo", "with"]);
+                if let Some(retry) = retry {
+                    self.retry(&[section, id.as_str(), "undo", "retry"], retry);
+                }
+                if let Some(verify) = verify {
+                    self.verify(section, id, verify);
+                }
             }
             Some(Undo::Auto) if undo_of(step, self.registry).is_none() => {
                 let name = action_name(step).unwrap_or("this step").to_owned();
@@ -188,25 +215,36 @@ impl Checker<'_> {
             }
             Some(Undo::Auto) | None => {}
         }
-        if let Some(retry) = &step.retry {
-            for (index, kind) in retry.on.iter().enumerate() {
-                let known = ErrorKind::ALL.map(ErrorKind::as_str);
-                if !known.contains(&kind.as_str()) {
-                    let near = nearest(kind, known);
-                    let help = match near {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("kinds: {}", known.join(", ")),
-                    };
-                    self.error(
-                        &[section, id.as_str(), "retry", "on", &index.to_string()],
-                        "unknown-word",
-                        format!("`{kind}` is no kind of failure"),
-                    )
-                    .help = Some(help);
-                }
-            }
+    }
+
+    /// Whether an undo has worked is seen by looking, and a look changes nothing.
+    fn verify(&mut self, section: &str, id: &StepId, verify: &Verify) {
+        let Verify { uses, with, .. } = verify;
+        self.action(section, id, uses, with, &["undo", "verify", "uses"], &["undo", "verify", "with"]);
+        let writes = self.registry.get(uses).is_some_and(|action| action.contract().effect == Effect::Write);
+        if writes {
+            let message = format!("`{uses}` may change something, and `verify` only looks");
+            self.error(&[section, id.as_str(), "undo", "verify", "uses"], "verify-writes", message).help =
+                Some("name an action that reads, such as `http.get`".to_owned());
         }
-        if let Some(closing) = step.measure.as_ref().and_then(|measure| measure.closed_by.as_ref())
+    }
+
+    fn retry(&mut self, path: &[&str], retry: &Retry) {
+        let known = ErrorKind::ALL.map(ErrorKind::as_str);
+        for (index, kind) in retry.on.iter().enumerate().filter(|(_, kind)| !known.contains(&kind.as_str())) {
+            let help = match nearest(kind, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("kinds: {}", known.join(", ")),
+            };
+            let index = index.to_string();
+            let at = [path, &["on", index.as_str()]].concat();
+            self.error(&at, "unknown-word", format!("`{kind}` is no kind of failure")).help = Some(help);
+        }
+    }
+
+    fn measure(&mut self, section: &str, id: &StepId, step: &Step) {
+        let Some(measure) = &step.measure else { return };
+        if let Some(closing) = &measure.closed_by
             && !self.loaded.names("steps").any(|name| name == closing.as_str())
         {
             let near = nearest(closing.as_str(), self.loaded.runbook.steps.keys().map(StepId::as_str));
@@ -218,15 +256,13 @@ impl Checker<'_> {
             )
             .help = help;
         }
-        for (path, template) in templates(step) {
-            if let Ok(references) = template.references() {
-                self.references(&Place { section, id, path: &path }, step, &references);
-            }
-        }
-        for (path, expression) in expressions(step) {
-            if let Ok(references) = expression.references() {
-                self.references(&Place { section, id, path: &path }, step, &references);
-            }
+        // An `undo` that could not be read is there all the same.
+        let has_undo = step.undo.is_some() || self.loaded.has(&[section, id.as_str(), "undo"]);
+        if measure.on_expiry == OnExpiry::Undo && !has_undo {
+            let message =
+                format!("the measure of step `{id}` is to be undone when it expires, but the step has no `undo`");
+            self.error(&[section, id.as_str(), "measure", "on_expiry"], "no-undo", message).help =
+                Some("give the step an `undo`, or write `on_expiry: hold`".to_owned());
         }
     }
 
@@ -327,184 +363,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Every name used in a text means something, and may be used there.
-    fn references(&mut self, place: &Place<'_>, step: &Step, references: &[Reference]) {
-        for reference in references {
-            if let Err((message, help)) = self.reference(place, step, reference) {
-                let error = crate::runbook::TemplateError { range: Some(reference.range.clone()), message, help };
-                let full = place.full();
-                let mut problem = self.loaded.template_problem(&full, &error);
-                problem.code = "unknown-name";
-                self.problems.push(problem);
-            }
-        }
-    }
-
-    fn reference(
-        &mut self,
-        place: &Place<'_>,
-        step: &Step,
-        reference: &Reference,
-    ) -> Result<(), (String, Option<String>)> {
-        let second = reference.path.get(1).map(String::as_str);
-        match reference.root() {
-            "inputs" => self.named(second, "input", self.loaded.names("inputs")),
-            "run" => self.named(second, "fact about the run", RUN_FACTS),
-            "secrets" => {
-                self.named(second, "secret", self.loaded.names("secrets"))?;
-                self.used_secrets.extend(second.map(str::to_owned));
-                let allowed =
-                    place.starts_with(&["with"]) || place.starts_with(&["env"]) || place.starts_with(&["undo"]);
-                if !allowed || matches!(step.does, Does::Decide(_)) {
-                    let where_to = if place.starts_with(&["argv"]) {
-                        "arguments are visible to everybody on the machine; use `env:`"
-                    } else {
-                        "use it in `with` or `env`"
-                    };
-                    return Err(("a secret cannot stand here".to_owned(), Some(where_to.to_owned())));
-                }
-                if !reference.alone {
-                    let help = "write `{{ secrets.NAME }}` alone between its braces, with text around it if need be";
-                    return Err(("a secret cannot be worked on".to_owned(), Some(help.to_owned())));
-                }
-                Ok(())
-            }
-            "outputs" if place.starts_with(&["until"]) => self.output(place.id, step, &reference.path[1..]),
-            "outputs" => Err((
-                "`outputs` alone means the step's own, and only `until` can ask for those".to_owned(),
-                Some("name the step: `STEP.outputs.NAME`".to_owned()),
-            )),
-            name => self.step_reference(place, name, &reference.path[1..]),
-        }
-    }
-
-    fn named<'n>(
-        &self,
-        name: Option<&str>,
-        what: &str,
-        known: impl IntoIterator<Item = &'n str> + Clone,
-    ) -> Result<(), (String, Option<String>)> {
-        let Some(name) = name else { return Ok(()) };
-        if known.clone().into_iter().any(|k| k == name) {
-            return Ok(());
-        }
-        let help = match nearest(name, known.clone()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                let all = known.into_iter().collect::<Vec<_>>().join(", ");
-                if all.is_empty() { format!("the runbook declares no {what}") } else { format!("there are: {all}") }
-            }
-        };
-        Err((format!("there is no {what} `{name}`"), Some(help)))
-    }
-
-    fn step_reference(
-        &mut self,
-        place: &Place<'_>,
-        name: &str,
-        rest: &[String],
-    ) -> Result<(), (String, Option<String>)> {
-        let loaded = self.loaded;
-        let runbook = &loaded.runbook;
-        let Ok(id) = StepId::new(name) else {
-            return Err((format!("there is no step `{name}`"), None));
-        };
-        let Some(step) = runbook.step(&id) else {
-            if self.loaded.names("steps").chain(self.loaded.names("finally")).any(|known| known == name) {
-                return Ok(());
-            }
-            let known = runbook.steps.keys().map(StepId::as_str).chain(["inputs", "secrets", "run"]);
-            let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            let help = help.or_else(|| Some("texts stand in quotes: `'…'`; inputs are `inputs.NAME`".to_owned()));
-            return Err((format!("there is no step `{name}`"), help));
-        };
-        let own_undo = *place.id == id && place.starts_with(&["undo"]);
-        if !own_undo && !self.is_upstream(place, &id) {
-            return Err((
-                format!("step `{}` does not wait for `{name}`, so `{name}` may not have ended yet", place.id),
-                Some(format!("add `{name}` to its `needs`")),
-            ));
-        }
-        match rest.first().map(String::as_str) {
-            None => Ok(()),
-            Some("outputs") => self.output(&id, step, &rest[1..]),
-            Some("error") => self.named(rest.get(1).map(String::as_str), "fact about a failure", ERROR_FACTS),
-            Some("approval") => {
-                let asked = step.approval.iter().flat_map(|approval| approval.ask.keys().map(String::as_str));
-                let known: Vec<&str> = asked.chain(["by"]).collect();
-                self.named(rest.get(1).map(String::as_str), "answer", known)
-            }
-            Some(fact) => self.named(Some(fact), "fact about a step", STEP_FACTS),
-        }
-    }
-
-    /// Has `wanted` ended, one way or another, whenever the step at `place` begins?
-    fn is_upstream(&self, place: &Place<'_>, wanted: &StepId) -> bool {
-        let runbook = &self.loaded.runbook;
-        if place.section == "finally" && runbook.steps.contains_key(wanted) {
-            return true;
-        }
-        let mut seen = BTreeSet::new();
-        let mut queue = VecDeque::from([place.id]);
-        while let Some(id) = queue.pop_front() {
-            let Some(step) = runbook.step(id) else { continue };
-            if step.needs.contains_key(wanted) {
-                return true;
-            }
-            queue.extend(step.needs.keys().filter(|needed| seen.insert((*needed).clone())));
-        }
-        false
-    }
-
-    /// The step gives an output of this name.
-    fn output(&mut self, id: &StepId, step: &Step, rest: &[String]) -> Result<(), (String, Option<String>)> {
-        let Some(name) = rest.first() else { return Ok(()) };
-        let Some(known) = self.outputs(step) else { return Ok(()) };
-        if known.contains(name) {
-            return Ok(());
-        }
-        let help = match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => "it has none".to_owned(),
-            None => format!("it has: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
-        };
-        Err((format!("step `{id}` has no output `{name}`"), Some(help)))
-    }
-
-    /// The names of a step's outputs; `None` when they cannot be known beforehand.
-    fn outputs(&mut self, step: &Step) -> Option<BTreeSet<String>> {
-        match &step.does {
-            Does::Action { uses, with } => {
-                let action = self.registry.get(uses)?;
-                let names = self.outputs.entry(action.contract().name).or_insert_with(|| output_names(action.as_ref()));
-                let mut known = names.clone()?;
-                if uses == "shell"
-                    && let Templated::Map(map) = with
-                    && let Some(Templated::Literal(Value::Object(declared))) = map.get("outputs")
-                {
-                    known.extend(declared.keys().cloned());
-                }
-                Some(known)
-            }
-            Does::Decide(decide) => Some(
-                decide
-                    .arms
-                    .iter()
-                    .flat_map(|arm| match &arm.then {
-                        Templated::Literal(Value::Object(map)) => map.keys().cloned().collect::<Vec<_>>(),
-                        Templated::Map(map) => map.keys().cloned().collect(),
-                        _ => Vec::new(),
-                    })
-                    .collect(),
-            ),
-            Does::Manual(manual) => Some(manual.evidence.keys().cloned().chain(["by".to_owned()]).collect()),
-            Does::Call(_) => None,
-            Does::Gate => Some(BTreeSet::new()),
-        }
-    }
-
     fn unused_secrets(&mut self) {
-        if !self.loaded.problems.is_empty() {
+        if self.loaded.problems.iter().any(|problem| problem.severity == Severity::Error) {
             // What could not be read may be what uses it.
             return;
         }

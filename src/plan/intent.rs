@@ -1,15 +1,25 @@
 //! The plan as people read it before it runs: what is decided, what each step would do, what could be undone.
 
+mod nested;
+
+pub use nested::{PlannedCall, PlannedLock, PlannedLoop};
+
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::nested::{call_ahead, locks_ahead, loop_ahead};
 use super::{Facts, Plan, templates, undo_of};
-use crate::action::{Intent, Registry};
-use crate::base::StepId;
+use crate::action::{Effect, Intent, Registry};
 use crate::base::secret;
+use crate::base::{HumanDuration, StepId, StepPath};
 use crate::runbook::template::{json_value, secret_value};
-use crate::runbook::{Does, Expression, InputType, Runbook, Scope, Step, Template, TemplateError, Templated};
+use crate::runbook::{
+    Does, Expression, GivingUp, InputType, OnExpiry, Retry, Runbook, Scope, Step, Template, TemplateError, Templated,
+    Undo,
+};
 
 /// What is known of a condition before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,7 +72,13 @@ pub struct PlannedStep {
     /// The arms of a `decide` step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<Arm>,
-    /// Exactly what it would do, secrets as `‹secret NAME›`, values known only later as `‹…›`.
+    /// Set when it is done once for each item of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<PlannedLoop>,
+    /// The runbook it calls, with all that this one would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<PlannedCall>,
+    /// Exactly what it would do, for a sample item of a loop; secrets as `‹secret NAME›`, values known only later as `‹…›`.
     pub does: Vec<Intent>,
     /// The question at its gate, who may answer, and how long it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +86,12 @@ pub struct PlannedStep {
     /// How it would be undone; `None` when it would not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
+    /// Exactly what the undo would do, where another action does it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undo_does: Vec<Intent>,
+    /// How long that may take, when it is tried again, and how it is seen that it has worked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undo_limits: Vec<String>,
     /// Set when it puts an emergency measure in force: when that ends, and by which step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<Value>,
@@ -98,28 +120,52 @@ pub struct Preview {
     pub inputs: IndexMap<String, Value>,
     /// Where the secrets come from; never their values.
     pub secrets: Value,
+    /// What only one run at a time may hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<PlannedLock>,
+    /// How long the whole run may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
     /// What follows the first failure.
     pub on_failure: Value,
     /// The steps, wave by wave.
     pub steps: Vec<PlannedStep>,
 }
 
+impl PlannedStep {
+    /// Does it change something by itself? A call does not: the steps that it calls do.
+    pub fn writes(&self) -> bool {
+        self.facts.effect == Effect::Write && self.calls.is_none()
+    }
+}
+
 impl Preview {
+    /// Every step, those of called runbooks behind the step that calls them.
+    pub fn all_steps(&self) -> Vec<(StepPath, &PlannedStep)> {
+        fn walk<'p>(steps: &'p [PlannedStep], above: Option<&StepPath>, found: &mut Vec<(StepPath, &'p PlannedStep)>) {
+            for step in steps {
+                let path = above.map_or_else(|| StepPath::from(&step.id), |above| above.inside(&step.id));
+                found.push((path.clone(), step));
+                if let Some(call) = &step.calls {
+                    walk(&call.steps, Some(&path), found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.steps, None, &mut found);
+        found
+    }
+
     /// Steps that change something and could not be undone.
-    pub fn not_undoable(&self) -> impl Iterator<Item = &PlannedStep> {
-        self.steps.iter().filter(|step| step.facts.effect == crate::action::Effect::Write && step.undo.is_none())
+    pub fn not_undoable(&self) -> Vec<StepPath> {
+        let stays = |step: &PlannedStep| step.writes() && step.undo.is_none();
+        self.all_steps().into_iter().filter(|(_, step)| stays(step)).map(|(path, _)| path).collect()
     }
 }
 
 /// Looks ahead, without asking anybody anything.
 pub fn preview(plan: &Plan, registry: &Registry) -> Preview {
-    let scope = known_scope(plan.runbook(), plan.inputs());
-    let mut steps = Vec::with_capacity(plan.len());
-    for (wave, places) in plan.waves().into_iter().enumerate() {
-        for place in places {
-            steps.push(planned(plan, place, wave + 1, registry, &scope));
-        }
-    }
+    let known = Known::of(plan, BTreeSet::new());
     Preview {
         runbook: plan.runbook().name.to_string(),
         title: plan.runbook().title.clone(),
@@ -128,12 +174,24 @@ pub fn preview(plan: &Plan, registry: &Registry) -> Preview {
         source: plan.source_digest().to_string(),
         inputs: plan.inputs().clone(),
         secrets: json!(plan.runbook().secrets),
+        locks: locks_ahead(plan, &known),
+        timeout: plan.runbook().timeout,
         on_failure: json!(plan.runbook().on_failure),
-        steps,
+        steps: steps_ahead(plan, registry, &known),
     }
 }
 
-fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, scope: &Scope) -> PlannedStep {
+fn steps_ahead(plan: &Plan, registry: &Registry, known: &Known) -> Vec<PlannedStep> {
+    let mut steps = Vec::with_capacity(plan.len());
+    for (wave, places) in plan.waves().into_iter().enumerate() {
+        for place in places {
+            steps.push(planned(plan, place, wave + 1, registry, known));
+        }
+    }
+    steps
+}
+
+fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, known: &Known) -> PlannedStep {
     let step = plan.step(place);
     PlannedStep {
         id: plan.id(place).clone(),
@@ -144,12 +202,14 @@ fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, scope: &
         facts: plan.facts(place).clone(),
         needs: step.needs.iter().map(|(id, need)| (id.clone(), need.to_string())).collect(),
         condition: step.condition.clone(),
-        verdict: step.condition.as_ref().map_or(Verdict::Always, |condition| verdict(condition, scope)),
-        arms: arms(step, scope),
-        does: intents(step, registry, scope),
+        verdict: step.condition.as_ref().map_or(Verdict::Always, |condition| verdict(condition, known)),
+        arms: arms(step, known),
+        for_each: step.for_each.as_ref().map(|each| loop_ahead(each, known)),
+        calls: call_ahead(plan, place, registry, known),
+        does: intents(step, registry, known),
         gate: step.approval.as_ref().map(|approval| {
             json!({
-                "prompt": text_ahead(&approval.prompt, scope),
+                "prompt": text_ahead(&approval.prompt, known),
                 "by": approval.by,
                 "at_least": approval.at_least,
                 "not_requester": approval.not_requester,
@@ -159,10 +219,15 @@ fn planned(plan: &Plan, place: usize, wave: usize, registry: &Registry, scope: &
             })
         }),
         undo: undo_of(step, registry).map(|(_, words)| words),
-        measure: step
-            .measure
-            .as_ref()
-            .map(|measure| json!({ "expires": text_ahead(&measure.expires, scope), "closed_by": measure.closed_by })),
+        undo_does: undo_intents(step, registry, known),
+        undo_limits: undo_limits(step),
+        measure: step.measure.as_ref().map(|measure| {
+            let mut shown = json!({ "expires": text_ahead(&measure.expires, known), "closed_by": measure.closed_by });
+            if measure.on_expiry == OnExpiry::Undo {
+                shown["on_expiry"] = json!(measure.on_expiry);
+            }
+            shown
+        }),
         limits: limits(step),
         allow_failure: step.allow_failure,
     }
@@ -181,47 +246,82 @@ fn kind(step: &Step) -> String {
 
 fn limits(step: &Step) -> Vec<String> {
     let mut limits = Vec::new();
+    let looped = step.for_each.is_some();
     if let Some(timeout) = step.timeout {
-        limits.push(format!("each try ends after {timeout}"));
+        limits.push(match &step.does {
+            Does::Call(_) => format!("the called runbook ends after {timeout}"),
+            _ if looped => format!("each try of an item ends after {timeout}"),
+            _ => format!("each try ends after {timeout}"),
+        });
+    }
+    if let Some(deadline) = step.deadline {
+        let whole = if looped { "the whole loop" } else { "the step, with all its tries," };
+        limits.push(format!("{whole} ends after {deadline}"));
     }
     if let Some(retry) = &step.retry {
-        let on = if retry.on.is_empty() { "what may pass".to_owned() } else { retry.on.join(", ") };
-        limits.push(format!("up to {} tries on {on}", retry.attempts));
+        limits.push(tries(retry));
     }
     if let Some(until) = &step.until {
-        limits.push(format!("every {} until {} (at most {})", until.every, until.condition, until.within));
+        let given_up = match until.on_timeout {
+            GivingUp::Fail => "",
+            GivingUp::Succeed => ", then it counts as done all the same",
+        };
+        limits.push(format!("every {} until {} (at most {}{given_up})", until.every, until.condition, until.within));
     }
     limits
 }
 
-fn arms(step: &Step, scope: &Scope) -> Vec<Arm> {
+fn tries(retry: &Retry) -> String {
+    let on = if retry.on.is_empty() { "what may pass".to_owned() } else { retry.on.join(", ") };
+    format!("up to {} tries on {on}", retry.attempts)
+}
+
+fn undo_limits(step: &Step) -> Vec<String> {
+    let Some(Undo::Action { timeout, retry, verify, .. }) = &step.undo else { return Vec::new() };
+    let mut limits: Vec<String> = timeout.iter().map(|timeout| format!("each try ends after {timeout}")).collect();
+    limits.extend(retry.as_ref().map(tries));
+    limits.extend(verify.as_ref().map(|verify| {
+        let holds = verify.condition.as_ref().map_or_else(String::new, |condition| format!(" shows {condition}"));
+        format!("it has worked when `{}`{}", verify.uses, if holds.is_empty() { " succeeds" } else { &holds })
+    }));
+    limits
+}
+
+fn arms(step: &Step, known: &Known) -> Vec<Arm> {
     let Does::Decide(decide) = &step.does else { return Vec::new() };
     decide
         .arms
         .iter()
         .map(|arm| Arm {
             condition: arm.condition.clone(),
-            verdict: arm.condition.as_ref().map_or(Verdict::Always, |condition| verdict(condition, scope)),
-            then: ahead(&arm.then, scope),
+            verdict: arm.condition.as_ref().map_or(Verdict::Always, |condition| verdict(condition, known)),
+            then: ahead(&arm.then, known),
         })
         .collect()
 }
 
-fn intents(step: &Step, registry: &Registry, scope: &Scope) -> Vec<Intent> {
+fn intents(step: &Step, registry: &Registry, known: &Known) -> Vec<Intent> {
     match &step.does {
-        Does::Action { uses, with } => {
-            let params = ahead(with, scope);
-            let described = registry.get(uses).and_then(|action| action.describe(&params));
-            let mut intents = described.unwrap_or_else(|| vec![Intent::Note { text: format!("{uses} with {params}") }]);
-            intents.iter_mut().for_each(show_secrets);
-            intents
-        }
-        Does::Manual(manual) => vec![Intent::Note { text: text_ahead(&manual.text, scope) }],
-        Does::Call(call) => {
-            vec![Intent::Note { text: format!("calls {} with {}", call.file, ahead(&call.with, scope)) }]
-        }
-        Does::Decide(_) | Does::Gate => Vec::new(),
+        Does::Action { uses, with } => described(uses, with, registry, known),
+        Does::Manual(manual) => vec![Intent::Note { text: text_ahead(&manual.text, known) }],
+        // What a call does is what the called runbook does.
+        Does::Call(_) | Does::Decide(_) | Does::Gate => Vec::new(),
     }
+}
+
+fn undo_intents(step: &Step, registry: &Registry, known: &Known) -> Vec<Intent> {
+    match &step.undo {
+        Some(Undo::Action { uses, with, .. }) => described(uses, with, registry, known),
+        Some(Undo::Auto) | None => Vec::new(),
+    }
+}
+
+fn described(uses: &str, with: &Templated, registry: &Registry, known: &Known) -> Vec<Intent> {
+    let params = ahead(with, known);
+    let described = registry.get(uses).and_then(|action| action.describe(&params));
+    let mut intents = described.unwrap_or_else(|| vec![Intent::Note { text: format!("{uses} with {params}") }]);
+    intents.iter_mut().for_each(show_secrets);
+    intents
 }
 
 /// Puts readable names in the place of secret references.
@@ -260,6 +360,32 @@ pub(super) fn known_scope(runbook: &Runbook, inputs: &IndexMap<String, Value>) -
     scope
 }
 
+/// What is known of one runbook of a plan.
+struct Known {
+    scope: Scope,
+    /// Inputs of a called runbook that only the run can tell.
+    later: BTreeSet<String>,
+}
+
+impl Known {
+    fn of(plan: &Plan, later: BTreeSet<String>) -> Self {
+        let runbook = plan.runbook();
+        let inputs = plan.inputs().iter().filter(|(name, _)| !later.contains(*name));
+        let inputs: IndexMap<String, Value> = inputs.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { scope: known_scope(runbook, &inputs), later }
+    }
+
+    /// Does everything that these names mean stand fast?
+    fn has(&self, references: &[crate::runbook::template::Reference]) -> bool {
+        references.iter().all(|reference| match (reference.root(), reference.path.get(1)) {
+            ("inputs", Some(name)) => !self.later.contains(name),
+            ("inputs", None) => self.later.is_empty(),
+            ("secrets", _) => true,
+            _ => false,
+        })
+    }
+}
+
 /// Inputs as expressions see them: durations add to moments.
 pub fn input_values(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> minijinja::Value {
     minijinja::Value::from_pairs(inputs.iter().map(|(name, value)| {
@@ -273,13 +399,9 @@ pub fn input_values(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> mini
     }))
 }
 
-fn is_known(references: &[crate::runbook::template::Reference]) -> bool {
-    references.iter().all(|reference| matches!(reference.root(), "inputs" | "secrets"))
-}
-
-fn verdict(condition: &Expression, scope: &Scope) -> Verdict {
+fn verdict(condition: &Expression, known: &Known) -> Verdict {
     match condition.references() {
-        Ok(references) if is_known(&references) => match condition.holds(scope) {
+        Ok(references) if known.has(&references) => match condition.holds(&known.scope) {
             Ok(true) => Verdict::Always,
             Ok(false) => Verdict::Never,
             Err(_) => Verdict::Open,
@@ -289,46 +411,40 @@ fn verdict(condition: &Expression, scope: &Scope) -> Verdict {
 }
 
 /// A value with everything expanded that is known; the rest stands as `‹expression›`.
-fn ahead(templated: &Templated, scope: &Scope) -> Value {
+fn ahead(templated: &Templated, known: &Known) -> Value {
     templated
-        .render_with(&mut |template| Ok::<_, TemplateError>(template_ahead(template, scope)))
+        .render_with(&mut |template| {
+            let value = template_ahead(template, known);
+            Ok::<_, TemplateError>(value.unwrap_or_else(|| Value::String(partly(template, known))))
+        })
         .unwrap_or_else(|(_, error)| Value::String(format!("‹{}›", error.message)))
 }
 
-fn template_ahead(template: &Template, scope: &Scope) -> Value {
-    match template.references() {
-        Ok(references) if is_known(&references) => {
-            template.render(scope).unwrap_or_else(|_| Value::String(unknown(template)))
-        }
-        _ => Value::String(unknown(template)),
-    }
+/// What a template comes to, when that is known.
+fn template_ahead(template: &Template, known: &Known) -> Option<Value> {
+    let references = template.references().ok()?;
+    if known.has(&references) { template.render(&known.scope).ok() } else { None }
 }
 
-fn text_ahead(template: &Template, scope: &Scope) -> String {
+fn text_ahead(template: &Template, known: &Known) -> String {
+    secret::shown(&partly(template, known))
+}
+
+/// A template with each expansion for itself, so that one unknown does not hide the known ones beside it.
+fn partly(template: &Template, known: &Known) -> String {
     let mut shown = String::new();
-    // Each expansion for itself, so that one unknown does not hide the known ones beside it.
     for (text, is_expansion) in pieces(&template.0) {
-        if is_expansion {
-            match template_ahead(&Template(text.to_owned()), scope) {
-                Value::String(text) => shown.push_str(&secret::shown(&text)),
-                other => shown.push_str(&other.to_string()),
-            }
-        } else {
+        if !is_expansion {
             shown.push_str(text);
+            continue;
+        }
+        match template_ahead(&Template(text.to_owned()), known) {
+            None => shown.push_str(&format!("‹{}›", text.trim_matches(['{', '}', ' ']))),
+            Some(Value::String(text)) => shown.push_str(&text),
+            Some(other) => shown.push_str(&other.to_string()),
         }
     }
     shown
-}
-
-fn unknown(template: &Template) -> String {
-    pieces(&template.0)
-        .into_iter()
-        .map(
-            |(text, is_expansion)| {
-                if is_expansion { format!("‹{}›", text.trim_matches(['{', '}', ' '])) } else { text.to_owned() }
-            },
-        )
-        .collect()
 }
 
 /// A template cut into text and expansions.

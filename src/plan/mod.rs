@@ -8,7 +8,10 @@ mod schema;
 
 pub use check::check;
 pub use draw::mermaid;
-pub use intent::{Arm, PlannedStep, Preview, Verdict, input_values, preview, show_secrets, steps_read};
+pub use intent::{
+    Arm, PlannedCall, PlannedLock, PlannedLoop, PlannedStep, Preview, Verdict, input_values, preview, show_secrets,
+    steps_read,
+};
 pub use locks::{LockName, lock_names};
 pub use schema::schema;
 
@@ -499,6 +502,12 @@ impl Plan {
             let (format, folder) = (self.format, self.folder.clone());
             Self { format, folder, inputs, digest, shape, called: Arc::clone(&self.called) }
         }))
+    }
+
+    /// The same with inputs that nobody has looked at: to look ahead, and for nothing else.
+    fn called_ahead(&self, place: usize, inputs: IndexMap<String, Value>) -> Option<Self> {
+        let shape = self.called_shape(place)?;
+        Some(Self { inputs, shape, ..self.clone() })
     }
 
     fn called_shape(&self, place: usize) -> Option<Arc<Shape>> {

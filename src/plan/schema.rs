@@ -16,6 +16,9 @@ pub fn schema(registry: &Registry) -> Value {
         definitions.insert((*name).to_owned(), object(fields, required));
     }
     let per_action: Vec<Value> = registry.iter().map(|action| per_action(action.as_ref(), &mut generator)).collect();
+    if let Some(undo) = definitions.get_mut("Undo").and_then(Value::as_object_mut) {
+        undo.insert("anyOf".to_owned(), json!(["uses", "run", "argv"].map(|act| json!({ "required": [act] }))));
+    }
     definitions.insert("Step".to_owned(), step(per_action));
     definitions.insert("ActionName".to_owned(), action_names(registry));
     definitions.insert("ErrorKind".to_owned(), json!({ "enum": ErrorKind::ALL.map(ErrorKind::as_str) }));
@@ -65,7 +68,7 @@ fn step(per_action: Vec<Value>) -> Value {
         "then": { "required": ["with"], "properties": { "with": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/Arm" } } } },
     });
     if let Some(step) = step.as_object_mut() {
-        let acts = ["uses", "run", "argv", "manual", "approval"].map(|act| json!({ "required": [act] }));
+        let acts = ["uses", "run", "argv", "manual", "call", "approval"].map(|act| json!({ "required": [act] }));
         step.insert("anyOf".to_owned(), json!(acts));
         step.insert("allOf".to_owned(), std::iter::once(arms).chain(per_action).collect());
     }

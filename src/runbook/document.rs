@@ -74,6 +74,35 @@ pub struct Given {
     pub value: Templated,
 }
 
+impl OutputType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json];
+
+    /// The word that runbooks use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Json => "json",
+        }
+    }
+
+    /// Is this value of the type, or a text that reads as one?
+    pub fn admits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Json, _) | (Self::String, Value::String(_) | Value::Number(_) | Value::Bool(_)) => true,
+            (Self::Integer, Value::Number(number)) => number.is_i64() || number.is_u64(),
+            (Self::Integer, Value::String(text)) => text.trim().parse::<i64>().is_ok(),
+            (Self::Number, Value::Number(_)) | (Self::Boolean, Value::Bool(_)) => true,
+            (Self::Number, Value::String(text)) => text.trim().parse::<serde_json::Number>().is_ok(),
+            (Self::Boolean, Value::String(text)) => text.trim().parse::<bool>().is_ok(),
+            _ => false,
+        }
+    }
+}
+
 impl Runbook {
     /// A step, among the ordinary and the final ones.
     pub fn step(&self, id: &StepId) -> Option<&Step> {
@@ -393,6 +422,11 @@ pub struct ForEach {
     pub fail_after: FailAfter,
 }
 
+impl ForEach {
+    /// What an item is called when the author gave it no name.
+    pub const USUAL_NAME: &'static str = "item";
+}
+
 /// How many failed items make a loop fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -543,6 +577,7 @@ impl GivingUp {
 /// How a step is reversed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "it is kept once for each step, and most steps have none")]
 pub enum Undo {
     /// The action knows.
     Auto,

@@ -74,11 +74,19 @@ fn argv() -> Value {
     json!({ "type": "array", "minItems": 1, "items": template() })
 }
 fn undo() -> Value {
-    json!({ "anyOf": [
-        { "const": "auto" },
-        { "type": "object", "required": ["uses"], "additionalProperties": false,
-          "properties": { "uses": { "$ref": "#/$defs/ActionName" }, "with": { "type": "object" } } }
-    ] })
+    json!({ "anyOf": [{ "const": "auto" }, { "$ref": "#/$defs/Undo" }] })
+}
+fn retry() -> Value {
+    json!({ "$ref": "#/$defs/Retry" })
+}
+fn output_type() -> Value {
+    json!({ "enum": ["string", "integer", "number", "boolean", "json"] })
+}
+fn lock_list() -> Value {
+    json!({ "type": "array", "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/Lock" }] } })
+}
+fn passed_secrets() -> Value {
+    json!({ "anyOf": [names(), { "type": "object", "additionalProperties": { "type": "string" } }] })
 }
 
 /// The top of a file.
@@ -98,6 +106,13 @@ pub const RUNBOOK: &[Field] = &[
     field("outage_of", "Systems that may be assumed to be down while it runs.", names),
     field("inputs", "What it is given: `-i name=value` on the command line.", input_map),
     field("secrets", "Secrets by name. They are fetched when first needed, and never logged or stored.", secret_map),
+    field(
+        "locks",
+        "What only one run at a time may hold, by name: `[\"vercel:{{ inputs.project }}:production\"]`. Two runs that name \
+        the same lock do not run at once.",
+        lock_list,
+    ),
+    field("timeout", "How long the whole run may take, from its beginning.", duration),
     field("steps", "The steps. The key is the step's id; the order is for reading only.", step_map),
     field(
         "on_failure",
@@ -105,6 +120,11 @@ pub const RUNBOOK: &[Field] = &[
         || json!({ "enum": ["rollback", "hold", "continue"], "default": "hold" }),
     ),
     field("finally", "Steps that run however the run ended.", final_step_map),
+    field(
+        "outputs",
+        "What it gives to a runbook that calls it, read there as `STEP.outputs.NAME`.",
+        || json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/Given" } }),
+    ),
 ];
 
 /// An input, and equally a question at a gate or the evidence of a manual step.
@@ -123,6 +143,19 @@ pub const INPUT: &[Field] = &[
 pub const SECRET: &[Field] = &[
     field("env", "The environment variable it is read from.", text),
     field("file", "The file it is read from; one line break at its end is left out.", text),
+];
+
+/// A lock.
+pub const LOCK: &[Field] = &[
+    field("name", "Its name, the same in every runbook that means the same thing.", template),
+    field("wait", "How long to wait for the run that holds it. Without it, not at all.", duration),
+];
+
+/// Something that a runbook gives back.
+pub const GIVEN: &[Field] = &[
+    field("type", "What it may be.", output_type),
+    field("value", "Its value, made of inputs and of what the steps gave. May hold `{{ … }}`.", anything),
+    field("description", "What it means.", text),
 ];
 
 /// A step.
@@ -147,6 +180,18 @@ pub const STEP: &[Field] = &[
         || json!({ "enum": ["read", "write"] }),
     ),
     field(
+        "call",
+        "Another runbook, by its file, relative to this one. It runs as a part of this run; `with` are its inputs, and its \
+        `outputs` are the step's.",
+        text,
+    ),
+    field(
+        "secrets",
+        "Secrets that a called runbook is given, by name: `{ its_name: our_name }`, or a list where the names are the same.",
+        passed_secrets,
+    ),
+    field("for_each", "The step is done once for each item of a list.", || json!({ "$ref": "#/$defs/ForEach" })),
+    field(
         "manual",
         "Something a person does; the step records who, when, and the evidence.",
         || json!({ "$ref": "#/$defs/Manual" }),
@@ -157,10 +202,14 @@ pub const STEP: &[Field] = &[
         || json!({ "$ref": "#/$defs/Approval" }),
     ),
     field("allow_failure", "The run goes on when the step fails; its result is `failed` all the same.", flag),
-    field("timeout", "How long one try may take.", duration),
-    field("retry", "When to try again.", || json!({ "$ref": "#/$defs/Retry" })),
+    field(
+        "timeout",
+        "How long one try may take; of a call, the called runbook. `{ attempt: 5m, step: 20m }` limits the whole step too.",
+        || json!({ "anyOf": [{ "$ref": "#/$defs/Duration" }, { "$ref": "#/$defs/Timeout" }] }),
+    ),
+    field("retry", "When to try again; in a loop, each item.", retry),
     field("until", "What must become true; the step is repeated until it does.", || json!({ "$ref": "#/$defs/Until" })),
-    field("undo", "How it is reversed: `auto` when the action knows, or another action.", undo),
+    field("undo", "How it is reversed: `auto` when the action knows, or another action, a script or a command.", undo),
     field(
         "measure",
         "The step puts an emergency measure in force, until it is undone or closed.",
@@ -220,6 +269,11 @@ pub const UNTIL: &[Field] = &[
     field("if", "The condition; `outputs` are the step's own.", expression),
     field("every", "How long between two looks.", duration),
     field("within", "How long to go on looking.", duration),
+    field(
+        "on_timeout",
+        "What it means when it has not become true by then. `STEP.met` says which it was.",
+        || json!({ "enum": ["fail", "succeed"], "default": "fail" }),
+    ),
 ];
 
 /// `measure`.
@@ -230,6 +284,11 @@ pub const MEASURE: &[Field] = &[
         "The step that ends it. Until that step has succeeded, or this one is undone, it is in force.",
         text,
     ),
+    field(
+        "on_expiry",
+        "What happens when it expires: nothing but that it is told as overdue, or the step is undone.",
+        || json!({ "enum": ["hold", "undo"], "default": "hold" }),
+    ),
 ];
 
 /// One arm of `decide`.
@@ -239,15 +298,58 @@ pub const ARM: &[Field] = &[
 ];
 
 /// A declared output of a script.
-pub const OUTPUT: &[Field] = &[
-    field("type", "What it may be.", || json!({ "enum": ["string", "integer", "number", "boolean", "json"] })),
-    field("description", "What it means.", text),
-];
+pub const OUTPUT: &[Field] =
+    &[field("type", "What it may be.", output_type), field("description", "What it means.", text)];
 
-/// An undo by another action.
+/// An undo by another action, a script or a command.
 pub const UNDO: &[Field] = &[
     field("uses", "The action that reverses it.", || json!({ "$ref": "#/$defs/ActionName" })),
     field("with", "Its parameters.", || json!({ "type": "object" })),
+    field("run", "A script for `/bin/sh` that reverses it. It is never templated: values arrive through `env`.", text),
+    field("argv", "A command that reverses it, as a list of words.", argv),
+    field("env", "Environment variables for `run` and `argv`.", env_map),
+    field("timeout", "How long one try may take.", duration),
+    field("retry", "When to try again; without it, as the step itself is.", retry),
+    field("verify", "How it is seen that the step is reversed.", || json!({ "$ref": "#/$defs/Verify" })),
+];
+
+/// `verify` of an undo.
+pub const VERIFY: &[Field] = &[
+    field("uses", "An action that only looks.", || json!({ "$ref": "#/$defs/ActionName" })),
+    field("with", "Its parameters.", || json!({ "type": "object" })),
+    field("if", "What must hold; `outputs` are those of the look. Without it, the look must succeed.", expression),
+];
+
+/// `for_each`.
+pub const FOR_EACH: &[Field] = &[
+    field(
+        "in",
+        "The list: an expression, or written out. It is looked at once, when the step begins.",
+        || json!({ "anyOf": [expression(), { "type": "array", "minItems": 1 }] }),
+    ),
+    field(
+        "as",
+        "What an item is called in `with`, `env`, `argv`, `key` and `undo`.",
+        || json!({ "type": "string", "default": "item" }),
+    ),
+    field(
+        "key",
+        "What tells the items apart: an expression. Without it, the item itself where it is a text or a number.",
+        expression,
+    ),
+    field("at_most", "How many items at once.", count),
+    field("ramp", "Begin with one item, then two, then four, each time when all before have ended.", flag),
+    field(
+        "fail_after",
+        "How many failed items make the step fail: a number, or a part such as `10%`. No further item begins then.",
+        || json!({ "anyOf": [count(), { "type": "string", "pattern": "^([1-9][0-9]?|100)%$" }], "default": 1 }),
+    ),
+];
+
+/// The map form of a step's `timeout`.
+pub const TIMEOUT: &[Field] = &[
+    field("attempt", "How long one try may take; in a loop, one try of one item.", duration),
+    field("step", "How long the step may take with all its tries, pauses and items.", duration),
 ];
 
 /// The tables that become `$defs` in the schema, by name.
@@ -260,4 +362,10 @@ pub const DEFINITIONS: &[(&str, &[Field], &[&str])] = &[
     ("Until", UNTIL, &["if", "every", "within"]),
     ("Measure", MEASURE, &["expires"]),
     ("Arm", ARM, &["then"]),
+    ("Lock", LOCK, &["name"]),
+    ("Given", GIVEN, &["type", "value"]),
+    ("Undo", UNDO, &[]),
+    ("Verify", VERIFY, &["uses"]),
+    ("ForEach", FOR_EACH, &["in"]),
+    ("Timeout", TIMEOUT, &[]),
 ];

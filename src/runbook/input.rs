@@ -58,7 +58,8 @@ pub fn resolve(
         problems.push(InputProblem::Unknown { name: name.clone(), near });
     }
     for (name, input) in declared {
-        match given.get(name).or(input.default.as_ref()) {
+        // Nothing is as if it were not given: a called runbook may be handed an input that the caller does not have.
+        match given.get(name).filter(|value| !value.is_null()).or(input.default.as_ref()) {
             Some(value) => match input.read(value) {
                 Ok(value) => {
                     values.insert(name.clone(), value);

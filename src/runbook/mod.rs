@@ -1,5 +1,6 @@
 //! What is written: a runbook file as typed data, with the place of every word kept for messages.
 
+mod act;
 pub mod document;
 pub mod fields;
 mod input;
@@ -7,7 +8,9 @@ mod load;
 pub mod node;
 mod place;
 mod read;
+mod step;
 pub mod template;
+mod top;
 
 pub use document::{
     Approval, Arm, AskField, Backoff, Call, Decide, Does, FailAfter, ForEach, Given, GivingUp, Input, InputType, Level,
@@ -15,5 +18,5 @@ pub use document::{
     Templated, Undo, Until, Verify, call_key,
 };
 pub use input::{InputProblem, resolve as resolve_inputs};
-pub use load::{Loaded, load, load_file};
+pub use load::{Loaded, load, load_file, load_in};
 pub use template::{Expression, Scope, Template, TemplateError};

@@ -63,15 +63,19 @@ impl Node {
         }
     }
 
+    /// The node under a key of a map, or at an index of a list.
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        match &self.content {
+            Content::Map(_) => self.entry(name).map(|(_, node)| node),
+            Content::List(items) => name.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => None,
+        }
+    }
+
     /// The node at a path of keys and indices, or the deepest one on the way there.
     pub fn at(&self, path: &[&str]) -> &Self {
         let Some((first, rest)) = path.split_first() else { return self };
-        let next = match &self.content {
-            Content::Map(_) => self.entry(first).map(|(_, node)| node),
-            Content::List(items) => first.parse::<usize>().ok().and_then(|index| items.get(index)),
-            _ => None,
-        };
-        next.map_or(self, |node| node.at(rest))
+        self.child(first).map_or(self, |node| node.at(rest))
     }
 
     /// The place of the key at the end of a path, or of the deepest thing on the way there.

@@ -38,9 +38,19 @@ fn every_runbook_in_the_docs_passes_check() {
     let whole: Vec<(String, String)> =
         blocks("yaml").into_iter().filter(|(_, text)| text.lines().any(|line| line.starts_with("runbook:"))).collect();
     assert!(whole.len() >= 3, "the docs show whole runbooks");
+    // A runbook that others call begins with its name: `# region.yaml`.
+    let named: Vec<(String, String)> = whole
+        .iter()
+        .filter_map(|(_, text)| Some((text.lines().next()?.strip_prefix("# ")?.to_owned(), text.clone())))
+        .filter(|(name, _)| name.ends_with(".yaml") && !name.contains(' '))
+        .collect();
+    assert!(named.len() >= 2, "the docs show runbooks that call each other");
     for (at, text) in whole {
         let place = Place::new();
         place.write("approvers.yaml", "groups: { oncall: [tester] }\n");
+        for (name, text) in &named {
+            place.write(name, text);
+        }
         let said = place.write("shown.yaml", &text).run(&["check", "shown.yaml"]);
         assert_eq!(said.code, Some(0), "{at}\n{}", said.stderr);
     }

@@ -4,6 +4,7 @@ mod check;
 mod docs;
 mod drills;
 mod gates;
+mod language;
 mod output;
 mod people;
 mod runs;

@@ -169,7 +169,8 @@ pub(crate) fn shipped(place: &Place) {
     copy(&repository("runbooks"), &place.path("runbooks"));
 }
 
-fn copy(from: &Path, to: &Path) {
+/// A copy of a folder and all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

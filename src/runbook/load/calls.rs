@@ -1,0 +1,145 @@
+//! Loads every runbook that a runbook calls, each file once, and refuses one that would call itself.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Loaded, load, read};
+use crate::base::Diagnostic;
+use crate::base::diagnostic::nearest;
+use crate::runbook::{Call, Does, call_key};
+
+/// How deep calls may lie in each other.
+const DEEPEST: usize = 32;
+
+/// Reads what `root` calls, from its folder on. What is wrong stands in the problems of whoever calls.
+pub(super) fn load_called(root: &mut Loaded, folder: &Path, file: Option<&Path>) {
+    let mut loader = Loader { folder, root, seen: BTreeSet::new(), way: Vec::new() };
+    let name = file.map_or_else(|| loader.root.source.name.clone(), |file| file_name(file).to_owned());
+    loader.follow("", name, file.and_then(|file| file.canonicalize().ok()));
+}
+
+struct Loader<'l> {
+    /// Where the runbook of the whole plan lies.
+    folder: &'l Path,
+    root: &'l mut Loaded,
+    /// Keys that were looked for, found or not: each file is read once, and what is wrong with it is told once.
+    seen: BTreeSet<String>,
+    /// The runbooks that are being followed, from the root on.
+    way: Vec<Caller>,
+}
+
+/// A runbook on the way to the one that is looked at.
+struct Caller {
+    key: String,
+    name: String,
+    /// Which file it is whatever it is called, if it is one.
+    file: Option<PathBuf>,
+}
+
+impl Loader<'_> {
+    /// Loads what the runbook of this key calls.
+    fn follow(&mut self, key: &str, name: String, file: Option<PathBuf>) {
+        self.way.push(Caller { key: key.to_owned(), name, file });
+        for (section, id, call) in calls(self.runbook(key)) {
+            let at = [section, id.as_str(), "call"];
+            if let Err(problems) = self.called(key, &call, &at) {
+                self.runbook_mut(key).problems.extend(problems);
+            }
+        }
+        self.way.pop();
+    }
+
+    fn called(&mut self, caller: &str, call: &Call, at: &[&str]) -> Result<(), Vec<Diagnostic>> {
+        let key = call_key(caller, &call.file);
+        let path = self.folder.join(&key);
+        let problem = |loader: &Self, code, message: String| {
+            let from = loader.runbook(caller);
+            Diagnostic::error(&from.source, from.span(at), code, message)
+        };
+        let canonical = match path.canonicalize() {
+            Ok(canonical) => canonical,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut problem = problem(self, "no-runbook", format!("there is no file `{}`", path.display()));
+                problem.help = near(&path, &call.file).map(|near| format!("did you mean `{near}`?"));
+                return Err(vec![problem]);
+            }
+            Err(error) => {
+                return Err(vec![problem(self, "unreadable", format!("`{}` cannot be read: {error}", path.display()))]);
+            }
+        };
+        let begun = self.way.iter().position(|on| on.key == key || on.file.as_ref() == Some(&canonical));
+        if let Some(begun) = begun {
+            let round: Vec<&str> =
+                self.way[begun..].iter().map(|on| on.name.as_str()).chain([self.way[begun].name.as_str()]).collect();
+            let message = format!("this runbook would call itself: {}", round.join(" calls "));
+            return Err(vec![
+                problem(self, "recursion", message).help("a run must come to an end; take one of these calls away"),
+            ]);
+        }
+        if self.way.len() > DEEPEST {
+            let message = format!("calls lie deeper in each other than {DEEPEST}");
+            return Err(vec![problem(self, "recursion", message)]);
+        }
+        if !self.seen.insert(key.clone()) {
+            return Ok(());
+        }
+        let loaded = match read(&path) {
+            Ok(source) => load(source)?,
+            Err(problems) => match problems.as_slice() {
+                // Why a file cannot be read is told where it is called; there is no place in it.
+                [only] if only.span.is_none() => {
+                    let message = format!("`{}` {}", path.display(), only.message);
+                    return Err(vec![problem(self, only.code, message)]);
+                }
+                _ => return Err(problems),
+            },
+        };
+        self.root.called.insert(key.clone(), loaded);
+        self.follow(&key, key.clone(), Some(canonical));
+        Ok(())
+    }
+
+    fn runbook(&self, key: &str) -> &Loaded {
+        self.root.called.get(key).unwrap_or(self.root)
+    }
+
+    fn runbook_mut(&mut self, key: &str) -> &mut Loaded {
+        if self.root.called.contains_key(key) {
+            return self.root.called.get_mut(key).expect("it was there a line ago");
+        }
+        self.root
+    }
+}
+
+/// Every call of a runbook, with the section and the id of the step that calls.
+fn calls(loaded: &Loaded) -> Vec<(&'static str, String, Call)> {
+    let runbook = &loaded.runbook;
+    [("steps", &runbook.steps), ("finally", &runbook.finally)]
+        .into_iter()
+        .flat_map(|(section, steps)| steps.iter().map(move |(id, step)| (section, id, step)))
+        .filter_map(|(section, id, step)| match &step.does {
+            Does::Call(call) => Some((section, id.to_string(), call.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The file in the same folder whose name is nearest, written as the call writes its own.
+fn near(path: &Path, written: &str) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+        .collect();
+    names.sort();
+    let found = nearest(file_name(path), names.iter().map(String::as_str))?;
+    Some(match written.rsplit_once('/') {
+        Some((before, _)) => format!("{before}/{found}"),
+        None => found.to_owned(),
+    })
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}

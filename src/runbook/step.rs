@@ -1,0 +1,501 @@
+//! Reads the steps of a file: what each waits for, asks, repeats and undoes.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::document::{
+    Approval, Backoff, Does, FailAfter, ForEach, GivingUp, Measure, Need, OnExpiry, OnTimeout, Retry, Step, StepResult,
+    Templated, Undo, Until, Verify,
+};
+use super::fields;
+use super::node::{Content, Node};
+use super::read::{Fields, Reader};
+use super::template::{Expression, has_braces};
+use crate::base::diagnostic::nearest;
+use crate::base::{Diagnostic, HumanDuration, StepId};
+
+impl Reader<'_> {
+    pub(super) fn steps(&mut self, node: &Node, what: &str) -> IndexMap<StepId, Step> {
+        let entries = self.entries(node, what);
+        let mut steps = IndexMap::with_capacity(entries.len());
+        for (key, node) in entries {
+            let id = StepId::new(&key.text).map_err(|error| {
+                let mended: String =
+                    key.text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+                let problem = self.error(key.span, "name", format!("`{}` cannot be a step's id: {error}", key.text));
+                if StepId::new(&mended).is_ok() && mended != key.text {
+                    problem.help = Some(format!("write `{mended}`"));
+                }
+            });
+            let step = self.step(node, &key.text);
+            if let (Ok(id), Some(step)) = (id, step) {
+                steps.insert(id, step);
+            }
+        }
+        steps
+    }
+
+    fn step(&mut self, node: &Node, id: &str) -> Option<Step> {
+        let what = format!("step `{id}`");
+        let known = self.fields(node, &what, fields::STEP)?;
+        let does = self.does(&known, &what);
+        let (timeout, deadline) = known.get("timeout").map(|node| self.timeout(node, &what)).unwrap_or_default();
+        let step = Step {
+            title: self.optional_text(&known, "title"),
+            needs: known.get("needs").map(|node| self.needs(node, &what)).unwrap_or_default(),
+            condition: known.get("if").and_then(|node| self.expression(node, "`if`")),
+            approval: known.get("approval").and_then(|node| self.approval(node, &what)),
+            allow_failure: self.optional_flag(&known, "allow_failure"),
+            for_each: known.get("for_each").and_then(|node| self.for_each(node, &what)),
+            timeout,
+            deadline,
+            retry: known.get("retry").and_then(|node| self.retry(node, &what)),
+            until: known.get("until").and_then(|node| self.until(node, &what)),
+            undo: known.get("undo").and_then(|node| self.undo(node, &what)),
+            measure: known.get("measure").and_then(|node| self.measure(node, &what)),
+            only_reads: known
+                .get("effect")
+                .and_then(|node| self.word(node, "`effect`", &[("read", true), ("write", false)]))
+                .unwrap_or(false),
+            does: does?,
+        };
+        self.check_company(&step, &known, &what);
+        Some(step)
+    }
+
+    fn optional_flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+        fields.get(name).and_then(|node| self.boolean(node, &format!("`{name}`"))).unwrap_or(false)
+    }
+
+    fn needs(&mut self, node: &Node, what: &str) -> IndexMap<StepId, Need> {
+        let mut needs = IndexMap::new();
+        let results = [
+            ("succeeded", Some(StepResult::Succeeded)),
+            ("failed", Some(StepResult::Failed)),
+            ("skipped", Some(StepResult::Skipped)),
+            ("rejected", Some(StepResult::Rejected)),
+            ("finished", None),
+        ];
+        match &node.content {
+            Content::List(items) => {
+                for item in items {
+                    if let Some(id) = self.needed(item, what) {
+                        needs.insert(id, Need::success());
+                    }
+                }
+            }
+            Content::Map(_) => {
+                for (key, node) in self.entries(node, &format!("`needs` of {what}")) {
+                    let Ok(id) = StepId::new(&key.text) else {
+                        self.error(
+                            key.span,
+                            "unknown-step",
+                            format!("{what} needs `{}`, which does not exist", key.text),
+                        );
+                        continue;
+                    };
+                    let wanted: Vec<Option<StepResult>> = match &node.content {
+                        Content::List(items) => {
+                            items.iter().filter_map(|item| self.word(item, "a needed result", &results)).collect()
+                        }
+                        _ => self.word(node, "a needed result", &results).into_iter().collect(),
+                    };
+                    let need =
+                        if wanted.contains(&None) { Need::any() } else { Need(wanted.into_iter().flatten().collect()) };
+                    needs.insert(id, need);
+                }
+            }
+            _ => {
+                self.error(node.span, "wrong-type", format!("`needs` of {what} must be a list or a map")).help =
+                    Some("write `needs: [step]` or `needs: { step: finished }`".to_owned());
+            }
+        }
+        needs
+    }
+
+    fn needed(&mut self, node: &Node, what: &str) -> Option<StepId> {
+        let text = self.text(node, "a needed step")?;
+        StepId::new(&text)
+            .map_err(|_| {
+                self.error(node.span, "unknown-step", format!("{what} needs `{text}`, which does not exist"));
+            })
+            .ok()
+    }
+
+    fn approval(&mut self, node: &Node, what: &str) -> Option<Approval> {
+        let known = self.fields(node, &format!("`approval` of {what}"), fields::APPROVAL)?;
+        let Some(prompt) = known.get("prompt") else {
+            self.error(known.span, "missing-key", format!("`approval` of {what} has no `prompt`")).help =
+                Some("ask the question: `prompt: \"…?\"`".to_owned());
+            return None;
+        };
+        let prompt = self.template(prompt, "`prompt`")?;
+        let by = known.get("by").map(|node| self.texts(node, "`by`")).unwrap_or_default();
+        if let Some(node) = known.get("by") {
+            for (index, who) in by.iter().enumerate() {
+                let named = who
+                    .split_once(':')
+                    .is_some_and(|(kind, name)| ["user", "group"].contains(&kind) && !name.is_empty());
+                if !named {
+                    let span = node.at(&[&index.to_string()]).span;
+                    self.error(span, "approver", format!("`{who}` names nobody")).help =
+                        Some("write `user:NAME` or `group:NAME`".to_owned());
+                }
+            }
+        }
+        let holds = known.get("on_timeout").is_some_and(|node| node.content == Content::Text("hold".to_owned()));
+        if let Some(key) = known.key("within").filter(|_| holds) {
+            self.error(key.span, "misplaced-key", "`within` has no meaning beside `on_timeout: hold`").help =
+                Some("a question that never lapses has no time; take one of the two away".to_owned());
+        }
+        Some(Approval {
+            prompt,
+            by,
+            at_least: known.get("at_least").and_then(|node| self.count(node, "`at_least`")).unwrap_or(1),
+            not_requester: self.optional_flag(&known, "not_requester"),
+            within: known.get("within").and_then(|node| self.duration(node, "`within`")),
+            on_timeout: known
+                .get("on_timeout")
+                .and_then(|node| {
+                    if node.content == Content::Text("approve".to_owned()) {
+                        self.error(node.span, "silent-consent", "silence is never consent").help =
+                            Some("write `on_timeout: reject` or `on_timeout: hold`".to_owned());
+                        return None;
+                    }
+                    self.word(node, "`on_timeout`", &[("reject", OnTimeout::Reject), ("hold", OnTimeout::Hold)])
+                })
+                .unwrap_or_default(),
+            ask: self.asked(&known, "ask", "question"),
+        })
+    }
+
+    fn retry(&mut self, node: &Node, what: &str) -> Option<Retry> {
+        let known = self.fields(node, &format!("`retry` of {what}"), fields::RETRY)?;
+        let Some(attempts) = known.get("attempts") else {
+            self.error(known.span, "missing-key", format!("`retry` of {what} has no `attempts`"));
+            return None;
+        };
+        let attempts = self.count(attempts, "`attempts`")?;
+        let backoff = match known.get("backoff") {
+            None => Backoff(2000),
+            Some(node) => match &node.content {
+                Content::Number(number) => match thousandths(number) {
+                    Some(factor @ 1000..) => Backoff(factor),
+                    _ => {
+                        self.error(node.span, "wrong-type", "`backoff` must be a number from 1");
+                        return None;
+                    }
+                },
+                _ => {
+                    self.error(node.span, "wrong-type", "`backoff` must be a number from 1");
+                    return None;
+                }
+            },
+        };
+        Some(Retry {
+            attempts,
+            delay: match known.get("delay") {
+                Some(node) => self.duration(node, "`delay`")?,
+                None => HumanDuration(std::time::Duration::from_secs(1)),
+            },
+            backoff,
+            max_delay: known.get("max_delay").and_then(|node| self.duration(node, "`max_delay`")),
+            jitter: known.get("jitter").and_then(|node| self.boolean(node, "`jitter`")).unwrap_or(true),
+            on: known.get("on").map(|node| self.texts(node, "`on`")).unwrap_or_default(),
+        })
+    }
+
+    fn until(&mut self, node: &Node, what: &str) -> Option<Until> {
+        let known = self.fields(node, &format!("`until` of {what}"), fields::UNTIL)?;
+        for name in ["if", "every", "within"] {
+            if known.get(name).is_none() {
+                self.error(known.span, "missing-key", format!("`until` of {what} has no `{name}`")).help =
+                    Some("write `until: { if: \"…\", every: 5s, within: 5m }`".to_owned());
+            }
+        }
+        let every = self.duration(known.get("every")?, "`every`")?;
+        if every.0.is_zero() {
+            self.error(known.get("every")?.span, "duration", "`every` of 0 would ask without a pause");
+            return None;
+        }
+        Some(Until {
+            condition: self.expression(known.get("if")?, "`if`")?,
+            every,
+            within: self.duration(known.get("within")?, "`within`")?,
+            on_timeout: known
+                .get("on_timeout")
+                .and_then(|node| {
+                    self.word(node, "`on_timeout`", &[("fail", GivingUp::Fail), ("succeed", GivingUp::Succeed)])
+                })
+                .unwrap_or_default(),
+        })
+    }
+
+    /// `auto`, another action, or a script or command as in a step.
+    fn undo(&mut self, node: &Node, what: &str) -> Option<Undo> {
+        let what = &format!("`undo` of {what}");
+        if let Content::Text(word) = &node.content {
+            if word == "auto" {
+                return Some(Undo::Auto);
+            }
+            let near = nearest(word, ["auto"]).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("{what} must be `auto` or an action, not `{word}`");
+            self.error(node.span, "unknown-word", message).help = near;
+            return None;
+        }
+        let known = self.fields(node, what, fields::UNDO)?;
+        let kinds: Vec<&str> = ["uses", "run", "argv"].into_iter().filter(|kind| known.get(kind).is_some()).collect();
+        let act = match kinds.as_slice() {
+            [] => {
+                self.error(known.span, "missing-key", format!("{what} has no `uses`")).help =
+                    Some("give it one of `uses`, `run`, `argv`, or write `undo: auto`".to_owned());
+                None
+            }
+            ["uses"] => {
+                if let Some(key) = known.key("env") {
+                    let message = format!("`env` has no meaning in {what}: it belongs to `run` and `argv`");
+                    self.error(key.span, "misplaced-key", message);
+                }
+                let uses = known.get("uses").and_then(|node| self.text(node, "`uses`"));
+                uses.zip(self.with(&known, what))
+            }
+            [_] => {
+                if let Some(key) = known.key("with") {
+                    let message = format!("`with` has no meaning in {what}: it belongs to `uses`");
+                    self.error(key.span, "misplaced-key", message);
+                }
+                self.shell(&known, what).map(|with| ("shell".to_owned(), with))
+            }
+            [first, second, ..] => {
+                self.two_acts(&known, first, second, what, "an undo does one thing").help =
+                    Some("put both into one script, or take one away".to_owned());
+                None
+            }
+        };
+        let timeout = known.get("timeout").and_then(|node| self.duration(node, "`timeout`"));
+        let retry = known.get("retry").and_then(|node| self.retry(node, what));
+        let verify = known.get("verify").and_then(|node| self.verify(node, what));
+        let (uses, with) = act?;
+        if let (Templated::Map(map), Some(node)) = (&with, known.get("with"))
+            && let Some(Templated::Template(script)) = map.get("script").filter(|_| uses == "shell")
+        {
+            let at = script.0.find("{{").unwrap_or(0);
+            self.templated_script(node.at(&["script"]), &script.0, at);
+        }
+        Some(Undo::Action { uses, with, timeout, retry, verify })
+    }
+
+    fn verify(&mut self, node: &Node, what: &str) -> Option<Verify> {
+        let what = &format!("`verify` of {what}");
+        let known = self.fields(node, what, fields::VERIFY)?;
+        let condition = known.get("if").and_then(|node| self.expression(node, "`if`"));
+        let with = self.with(&known, what);
+        let Some(uses) = known.get("uses") else {
+            self.error(known.span, "missing-key", format!("{what} has no `uses`")).help =
+                Some("name an action that looks: `verify: { uses: http.get, with: { … }, if: \"…\" }`".to_owned());
+            return None;
+        };
+        Some(Verify { uses: self.text(uses, "`uses`")?, with: with?, condition })
+    }
+
+    /// A list, and how to go through it. What cannot be read of it has its default, so that the rest is read as meant.
+    fn for_each(&mut self, node: &Node, what: &str) -> Option<ForEach> {
+        let what = &format!("`for_each` of {what}");
+        let known = self.fields(node, what, fields::FOR_EACH)?;
+        let nothing = || Expression("[]".to_owned());
+        let items = match known.get("in") {
+            None => {
+                self.error(known.span, "missing-key", format!("{what} has no `in`")).help =
+                    Some("name the list: `in: \"step.outputs.users\"`, or write it: `in: [eu, us]`".to_owned());
+                nothing()
+            }
+            Some(Node { span, content: Content::List(items) }) if items.is_empty() => {
+                self.error(*span, "empty-list", format!("{what} goes through an empty list"));
+                nothing()
+            }
+            Some(list @ Node { content: Content::List(_), .. }) => match literal(&list.to_json()) {
+                Some(text) => Expression(text),
+                None => {
+                    self.error(list.span, "template", "templates are not expanded in a list that is written out")
+                        .help =
+                        Some("write the list as one expression: `in: \"[inputs.one, inputs.other]\"`".to_owned());
+                    nothing()
+                }
+            },
+            Some(node) => self.expression(node, "`in`").unwrap_or_else(nothing),
+        };
+        Some(ForEach {
+            items,
+            name: known
+                .get("as")
+                .and_then(|node| self.item_name(node))
+                .unwrap_or_else(|| ForEach::USUAL_NAME.to_owned()),
+            key: known.get("key").and_then(|node| self.expression(node, "`key`")),
+            at_most: known.get("at_most").and_then(|node| self.count(node, "`at_most`")),
+            ramp: self.optional_flag(&known, "ramp"),
+            fail_after: known.get("fail_after").and_then(|node| self.fail_after(node)).unwrap_or_default(),
+        })
+    }
+
+    /// What the item is called: like a step, because texts name it in the same way.
+    fn item_name(&mut self, node: &Node) -> Option<String> {
+        let name = self.text(node, "`as`")?;
+        if name != ForEach::USUAL_NAME
+            && let Err(error) = StepId::new(&name)
+        {
+            self.error(node.span, "name", format!("an item cannot be called `{name}`: {error}"));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn fail_after(&mut self, node: &Node) -> Option<FailAfter> {
+        let read = match &node.content {
+            Content::Number(number) => number
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok())
+                .filter(|count| *count >= 1)
+                .map(FailAfter::Items),
+            Content::Text(text) => text
+                .strip_suffix('%')
+                .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|number| number.parse::<u32>().ok())
+                .filter(|percent| (1..=100).contains(percent))
+                .map(FailAfter::Percent),
+            _ => None,
+        };
+        if read.is_none() {
+            let message = "`fail_after` must be a whole number from 1, or a part from `1%` to `100%`";
+            self.error(node.span, "wrong-type", message).help =
+                Some("`1` ends the loop at its first failure".to_owned());
+        }
+        read
+    }
+
+    /// `timeout: 5m` is each try; the map form can limit the whole step too.
+    fn timeout(&mut self, node: &Node, what: &str) -> (Option<HumanDuration>, Option<HumanDuration>) {
+        let what = format!("`timeout` of {what}");
+        if !matches!(node.content, Content::Map(_)) {
+            return (self.duration(node, "`timeout`"), None);
+        }
+        let Some(known) = self.fields(node, &what, fields::TIMEOUT) else { return (None, None) };
+        if known.get("attempt").is_none() && known.get("step").is_none() {
+            self.error(known.span, "missing-key", format!("{what} limits nothing")).help =
+                Some("write `timeout: { attempt: 5m, step: 20m }`".to_owned());
+        }
+        let attempt = known.get("attempt").and_then(|node| self.duration(node, "`attempt`"));
+        let step = known.get("step").and_then(|node| self.duration(node, "`step`"));
+        if let (Some(attempt), Some(step), Some(node)) = (attempt, step, known.get("step"))
+            && step < attempt
+        {
+            let message = format!("{what} ends the step after {step}, before its first try may end after {attempt}");
+            self.problems.push(
+                Diagnostic::warning(self.source, node.span, "dead-limit", message)
+                    .help("make `step` longer, or take `attempt` away"),
+            );
+        }
+        (attempt, step)
+    }
+
+    fn measure(&mut self, node: &Node, what: &str) -> Option<Measure> {
+        let known = self.fields(node, &format!("`measure` of {what}"), fields::MEASURE)?;
+        let Some(expires) = known.get("expires") else {
+            self.error(known.span, "missing-key", format!("`measure` of {what} has no `expires`")).help =
+                Some("an emergency measure has an end: `expires: 60m`".to_owned());
+            return None;
+        };
+        let expires = self.template(expires, "`expires`")?;
+        if expires.is_plain()
+            && let Err(error) = expires.0.parse::<HumanDuration>()
+        {
+            self.error(known.get("expires")?.span, "duration", format!("`expires`: {error}"));
+        }
+        Some(Measure {
+            expires,
+            closed_by: known.get("closed_by").and_then(|node| self.needed(node, what)),
+            on_expiry: known.get("on_expiry").and_then(|node| self.on_expiry(node)).unwrap_or_default(),
+        })
+    }
+
+    fn on_expiry(&mut self, node: &Node) -> Option<OnExpiry> {
+        if node.content == Content::Text("page".to_owned()) {
+            self.error(node.span, "unknown-word", "nobody can be paged yet: notifications are not there").help = Some(
+                "write `on_expiry: hold`, and let cron run `runbook measures`, which fails when one is overdue"
+                    .to_owned(),
+            );
+            return None;
+        }
+        self.word(node, "`on_expiry`", &[("hold", OnExpiry::Hold), ("undo", OnExpiry::Undo)])
+    }
+
+    /// Fields that make no sense beside what the step does.
+    fn check_company(&mut self, step: &Step, known: &Fields<'_>, what: &str) {
+        let shell = matches!(&step.does, Does::Action { uses, .. } if uses == "shell" && known.get("uses").is_none());
+        let calls = matches!(step.does, Does::Call(_));
+        let acts = calls || matches!(step.does, Does::Action { .. });
+        let mut refuse = |names: &[&str], why: &str, help: &str| {
+            for name in names {
+                if let Some(key) = known.key(name) {
+                    let problem =
+                        self.error(key.span, "misplaced-key", format!("`{name}` has no meaning in {what}: {why}"));
+                    problem.help = Some(help.to_owned()).filter(|help| !help.is_empty());
+                }
+            }
+        };
+        if !shell {
+            refuse(&["env", "outputs", "effect"], "it belongs to `run` and `argv`", "");
+        }
+        if !acts {
+            refuse(&["timeout", "retry", "until", "undo", "measure", "for_each"], "the step runs no action", "");
+        }
+        if known.get("uses").is_none() && !calls {
+            refuse(&["with"], "it belongs to `uses` and `call`", "");
+        }
+        if !calls {
+            refuse(&["secrets"], "it belongs to `call`", "an action's secrets are named in its `with` or `env`");
+        }
+        if calls {
+            let inside = "write it into the called runbook, at the step that it is about";
+            refuse(&["retry"], "a called runbook is not run twice", inside);
+            refuse(&["until", "measure"], "it is about one act, and a called runbook has many", inside);
+            refuse(
+                &["undo"],
+                "the steps of the called runbook bring their own",
+                "take it away; give the steps of the called runbook an `undo`",
+            );
+        } else if step.for_each.is_some() && acts {
+            refuse(
+                &["until", "measure"],
+                "a loop has many items",
+                "write a runbook with this one step in it, and call that for each item: `call: FILE`",
+            );
+        }
+    }
+}
+
+/// A value as an expression writes it. `None` when a text in it holds braces, which an expression may not.
+fn literal(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Null => "none".to_owned(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(literal).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        Value::Object(map) => {
+            let entry =
+                |(key, value): (&String, &Value)| Some(format!("{}: {}", Value::from(key.as_str()), literal(value)?));
+            // A blank inside the braces keeps two of them apart.
+            format!("{{ {} }}", map.iter().map(entry).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    };
+    (!has_braces(&text)).then_some(text)
+}
+
+/// A number in thousandths, read from its digits: `1.5` is 1500.
+fn thousandths(number: &serde_json::Number) -> Option<u64> {
+    let text = number.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let whole: u64 = whole.parse().ok()?;
+    whole.checked_mul(1000)?.checked_add(fraction.parse().ok()?)
+}

@@ -1,0 +1,262 @@
+//! Reads the top of a file: its name, inputs, secrets, locks, and what it gives back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use super::document::{Given, Input, InputType, Level, Lock, OnFailure, OutputType, Runbook};
+use super::fields;
+use super::node::{Content, Key, Node};
+use super::read::{Fields, Reader};
+use super::template::has_braces;
+use crate::base::{RunbookName, SecretSource, Span};
+
+impl Reader<'_> {
+    pub(super) fn runbook(&mut self, node: &Node) -> Option<Runbook> {
+        let top = self.fields(node, "the runbook", fields::RUNBOOK)?;
+        let name = match top.get("runbook") {
+            None => {
+                self.error(Span::new(top.span.start, top.span.start), "missing-key", "the runbook has no name").help =
+                    Some("begin the file with `runbook: its-name`".to_owned());
+                None
+            }
+            Some(node) => self.text(node, "`runbook`").and_then(|text| match RunbookName::new(&text) {
+                Ok(name) => Some(name),
+                Err(error) => {
+                    self.error(node.span, "name", format!("`{text}` cannot be a runbook's name: {error}"));
+                    None
+                }
+            }),
+        };
+        let severity = top.get("severity").and_then(|node| {
+            let words =
+                [("critical", Level::Critical), ("high", Level::High), ("medium", Level::Medium), ("low", Level::Low)];
+            self.word(node, "`severity`", &words)
+        });
+        let on_failure = top.get("on_failure").and_then(|node| {
+            let words =
+                [("rollback", OnFailure::Rollback), ("hold", OnFailure::Hold), ("continue", OnFailure::Continue)];
+            self.word(node, "`on_failure`", &words)
+        });
+        let inputs = self.inputs(&top, "inputs", "input");
+        let secrets = self.secrets(&top);
+        let steps = match top.get("steps") {
+            Some(node) => self.steps(node, "`steps`"),
+            None => {
+                self.error(Span::new(top.span.start, top.span.start), "missing-key", "the runbook has no `steps`");
+                IndexMap::new()
+            }
+        };
+        if let Some(node) = top.get("steps").filter(|_| steps.is_empty() && self.problems.is_empty()) {
+            self.error(node.span, "missing-key", "a runbook needs at least one step");
+        }
+        let finally = top.get("finally").map(|node| self.steps(node, "`finally`")).unwrap_or_default();
+        for id in finally.keys().filter(|id| steps.contains_key(*id)) {
+            let place = node.key_span(&["finally", id.as_str()]);
+            let first = node.key_span(&["steps", id.as_str()]);
+            self.error(place, "duplicate-key", format!("step `{id}` stands in `steps` and in `finally`"))
+                .related
+                .push((first, "first given here".to_owned()));
+        }
+        // Whatever it is called, the rest is read too.
+        let name = name.or_else(|| RunbookName::new("unnamed").ok())?;
+        Some(Runbook {
+            name,
+            title: self.optional_text(&top, "title"),
+            summary: self.optional_text(&top, "summary"),
+            severity,
+            outage_of: top.get("outage_of").map(|node| self.texts(node, "`outage_of`")).unwrap_or_default(),
+            inputs,
+            secrets,
+            locks: top.get("locks").map(|node| self.locks(node)).unwrap_or_default(),
+            timeout: top.get("timeout").and_then(|node| self.duration(node, "`timeout`")),
+            steps,
+            on_failure: on_failure.unwrap_or_default(),
+            finally,
+            outputs: self.given(&top),
+        })
+    }
+
+    pub(super) fn optional_text(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {
+        fields.get(name).and_then(|node| self.text(node, &format!("`{name}`")))
+    }
+
+    pub(super) fn inputs(&mut self, fields: &Fields<'_>, field: &str, what: &str) -> IndexMap<String, Input> {
+        let Some(node) = fields.get(field) else { return IndexMap::new() };
+        let mut inputs = IndexMap::new();
+        for (key, node) in self.entries(node, &format!("`{field}`")) {
+            self.identifier(key, what);
+            if let Some(input) = self.input(node, &format!("{what} `{}`", key.text)) {
+                inputs.insert(key.text.clone(), input);
+            }
+        }
+        inputs
+    }
+
+    fn input(&mut self, node: &Node, what: &str) -> Option<Input> {
+        let known = self.fields(node, what, fields::INPUT)?;
+        let words = [
+            ("string", InputType::String),
+            ("integer", InputType::Integer),
+            ("boolean", InputType::Boolean),
+            ("duration", InputType::Duration),
+            ("url", InputType::Url),
+            ("enum", InputType::Enum),
+        ];
+        let Some(kind) = known.get("type") else {
+            self.error(known.span, "missing-key", format!("{what} has no `type`")).help =
+                Some("write for example `type: string`".to_owned());
+            return None;
+        };
+        let kind = self.word(kind, &format!("the type of {what}"), &words)?;
+        let input = Input {
+            kind,
+            description: self.optional_text(&known, "description"),
+            required: known.get("required").and_then(|node| self.boolean(node, "`required`")).unwrap_or(false),
+            default: known.get("default").map(Node::to_json).filter(|value| !value.is_null()),
+            min: known.get("min").map(Node::to_json),
+            max: known.get("max").map(Node::to_json),
+            pattern: self.optional_text(&known, "pattern"),
+            values: known.get("values").map(|node| self.texts(node, "`values`")).unwrap_or_default(),
+        };
+        self.check_input(&input, &known, what);
+        Some(input)
+    }
+
+    /// The parts of an input must fit each other, or nobody could ever give a value.
+    fn check_input(&mut self, input: &Input, known: &Fields<'_>, what: &str) {
+        if (input.kind == InputType::Enum) == input.values.is_empty() {
+            let message = if input.values.is_empty() {
+                format!("{what} is an `enum` without `values`")
+            } else {
+                format!("{what} has `values` but is no `enum`")
+            };
+            self.error(known.key("values").map_or(known.span, |key| key.span), "input", message);
+            return;
+        }
+        for (name, limit) in [("min", &input.min), ("max", &input.max)] {
+            if let (Some(limit), Some(node)) = (limit, known.get(name)) {
+                let has_size = matches!(input.kind, InputType::Integer | InputType::Duration | InputType::String);
+                if !has_size || input.limit(limit).is_none() {
+                    let message = format!("`{name}` of {what} does not fit its type");
+                    self.error(node.span, "input", message);
+                }
+            }
+        }
+        if let (Some(pattern), Some(node)) = (&input.pattern, known.get("pattern"))
+            && let Err(error) = regex_lite::Regex::new(pattern)
+        {
+            self.error(node.span, "input", format!("the pattern of {what} cannot be read: {error}"));
+            return;
+        }
+        if let (Some(default), Some(node)) = (&input.default, known.get("default")) {
+            if has_braces(&default.to_string()) {
+                self.error(node.span, "input", "templates are not expanded in defaults");
+            } else if let Err(reason) = input.read(default) {
+                self.error(node.span, "input", format!("the default of {what} does not fit: {reason}"));
+            }
+        }
+    }
+
+    fn secrets(&mut self, top: &Fields<'_>) -> BTreeMap<String, SecretSource> {
+        let Some(node) = top.get("secrets") else { return BTreeMap::new() };
+        let mut secrets = BTreeMap::new();
+        for (key, node) in self.entries(node, "`secrets`") {
+            let what = format!("secret `{}`", key.text);
+            let Some(known) = self.fields(node, &what, fields::SECRET) else { continue };
+            let source = match (known.get("env"), known.get("file")) {
+                (Some(node), None) => self.text(node, "`env`").map(SecretSource::Env),
+                (None, Some(node)) => self.text(node, "`file`").map(|path| SecretSource::File(PathBuf::from(path))),
+                _ => {
+                    self.error(node.span, "secret", format!("{what} needs one source")).help =
+                        Some("write `{ env: VARIABLE }` or `{ file: PATH }`".to_owned());
+                    None
+                }
+            };
+            if let Some(source) = source {
+                secrets.insert(key.text.clone(), source);
+            }
+        }
+        secrets
+    }
+
+    /// Complains about a name that an expression could not say.
+    fn identifier(&mut self, key: &Key, what: &str) {
+        let fits = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit());
+        if key.text.is_empty() || !key.text.chars().enumerate().all(fits) {
+            self.error(key.span, "name", format!("`{}` cannot be the name of an {what}", key.text)).help =
+                Some("use letters, digits and `_`: expressions name it directly".to_owned());
+        }
+    }
+
+    fn locks(&mut self, node: &Node) -> Vec<Lock> {
+        let mut locks: Vec<Lock> = Vec::new();
+        for node in self.list(node, "`locks`") {
+            let (named, wait) = match &node.content {
+                Content::Map(_) => {
+                    let Some(known) = self.fields(node, "a lock", fields::LOCK) else { continue };
+                    let Some(named) = known.get("name") else {
+                        self.error(known.span, "missing-key", "a lock has no `name`").help =
+                            Some("write `{ name: \"what:it:is\", wait: 10m }`".to_owned());
+                        continue;
+                    };
+                    (named, known.get("wait").and_then(|node| self.duration(node, "`wait`")))
+                }
+                _ => (node, None),
+            };
+            let Some(name) = self.template(named, "a lock") else { continue };
+            if name.0.trim().is_empty() {
+                self.error(named.span, "name", "a lock needs a name");
+                continue;
+            }
+            if locks.iter().any(|lock| lock.name == name) {
+                self.error(named.span, "duplicate-key", format!("the lock `{name}` is named twice")).help =
+                    Some("keep one of the two".to_owned());
+                continue;
+            }
+            locks.push(Lock { name, wait });
+        }
+        locks
+    }
+
+    /// What the runbook gives to one that calls it.
+    fn given(&mut self, top: &Fields<'_>) -> IndexMap<String, Given> {
+        let Some(node) = top.get("outputs") else { return IndexMap::new() };
+        let mut outputs = IndexMap::new();
+        for (key, node) in self.entries(node, "`outputs`") {
+            self.identifier(key, "output");
+            let what = format!("output `{}`", key.text);
+            let Some(known) = self.fields(node, &what, fields::GIVEN) else { continue };
+            let kind = self.output_type(&known, &what);
+            let Some(value) = known.get("value") else {
+                self.error(known.span, "missing-key", format!("{what} has no `value`")).help =
+                    Some("write for example `value: \"{{ step.outputs.name }}\"`".to_owned());
+                continue;
+            };
+            let place = value.span;
+            let value = self.templated(value);
+            let Some(kind) = kind else { continue };
+            if let Some(literal) = value.as_literal()
+                && !kind.admits(literal)
+            {
+                let message = format!("the value of {what} is not of its type, `{}`", kind.as_str());
+                self.error(place, "wrong-type", message);
+                continue;
+            }
+            let description = self.optional_text(&known, "description");
+            outputs.insert(key.text.clone(), Given { kind, description, value });
+        }
+        outputs
+    }
+
+    /// The `type` of an output, of a script or of the whole runbook.
+    pub(super) fn output_type(&mut self, output: &Fields<'_>, what: &str) -> Option<OutputType> {
+        let Some(node) = output.get("type") else {
+            self.error(output.span, "missing-key", format!("{what} has no `type`"));
+            return None;
+        };
+        let words = OutputType::ALL.map(|kind| (kind.as_str(), kind));
+        self.word(node, &format!("the type of {what}"), &words)
+    }
+}

@@ -1,0 +1,175 @@
+//! Loops, calls, locks, deadlines, undo and measures as files say them: what is wrong is told whole, what is right is shown.
+//!
+//! The runbooks stand in `tests/cli/language/`, beside what the program has to say about them.
+
+use serde_json::Value;
+
+use crate::support::{Place, copy, repository, said};
+
+/// A place with the runbooks of this test in it.
+fn place() -> Place {
+    let place = Place::new();
+    copy(&repository("tests/cli/language"), &place.folder());
+    place
+}
+
+fn expected(name: &str) -> String {
+    std::fs::read_to_string(repository("tests/cli/language").join(name)).unwrap()
+}
+
+#[test]
+fn every_mistake_in_the_new_words_is_told_whole() {
+    let place = place();
+    for name in ["top", "limits", "loops", "undo", "calls"] {
+        let said = place.run(&["check", &format!("{name}.yaml")]);
+        assert_eq!(said.stdout, "", "{name}");
+        assert_eq!(said.stderr, expected(&format!("{name}.txt")), "{name}\n{}", said.stderr);
+        assert_eq!(said.code, Some(3), "{name}");
+    }
+    assert!(!place.state().exists(), "nothing is started");
+}
+
+#[test]
+fn a_plan_shows_loops_calls_to_any_depth_locks_and_limits() {
+    let place = place();
+    let said = place.run(&["check", "right.yaml"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), "1 runbook checked, no errors\n"));
+    let shown = place.run(&["plan", "right.yaml", "-i", "project=shop"]).stdout;
+    let digest = shown.lines().nth(1).unwrap();
+    assert!(digest.starts_with("digest "), "{digest}");
+    assert_eq!(shown.replacen(digest, "digest DIGEST", 1), expected("right.plan.txt"), "{shown}");
+    let drawn = place.run(&["plan", "right.yaml", "-i", "project=shop", "--format", "mermaid"]).stdout;
+    assert_eq!(drawn, expected("right.mmd"), "{drawn}");
+}
+
+#[test]
+fn a_plan_as_data_nests_what_is_called() {
+    let place = place();
+    let said = place.run(&["plan", "right.yaml", "-i", "project=shop", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+    let step = |steps: &Value, id: &str| -> Value {
+        steps.as_array().unwrap().iter().find(|step| step["id"] == id).unwrap().clone()
+    };
+    assert_eq!(plan["locks"][0]["name"], "vercel:shop:production");
+    assert_eq!((&plan["locks"][1]["wait"], &plan["timeout"]), (&"10m".into(), &"2h".into()));
+    let regions = step(&plan["steps"], "regions");
+    assert_eq!(regions["for_each"]["items"], serde_json::json!(["eu", "us"]));
+    assert_eq!(regions["calls"]["inputs"]["where"], "‹region›");
+    assert_eq!(regions["calls"]["secrets"]["token"], "prod");
+    let tidy = step(&regions["calls"]["steps"], "tidy");
+    assert_eq!(step(&tidy["calls"]["steps"], "end")["does"][0]["argv"][2], "shop/‹inputs.where›");
+    let revoke = step(&plan["steps"], "revoke");
+    assert_eq!((&revoke["for_each"]["fail_after"], &revoke["for_each"]["at_most"]), (&"10%".into(), &8.into()));
+    assert_eq!(step(&plan["steps"], "bypass")["measure"]["on_expiry"], "undo");
+}
+
+#[test]
+fn a_file_that_is_called_and_named_is_told_of_once() {
+    let place = place();
+    place.write("caller.yaml", "runbook: caller\nsteps:\n  s: { call: parts/wrong.yaml }\n");
+    for files in [&["check", "caller.yaml"][..], &["check", "caller.yaml", "parts/wrong.yaml"]] {
+        let said = place.run(files);
+        assert_eq!(said.stderr.matches("unknown key `tiemout`").count(), 1, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn what_comes_from_standard_input_calls_from_the_current_folder() {
+    let place = place();
+    let text = "runbook: piped\nsteps:\n  s: { call: parts/good.yaml, with: { where: eu } }\n";
+    place.write("piped.txt", text);
+    let from = |file: &str| std::fs::File::open(place.path(file)).unwrap();
+    let answer = said(place.command(&["plan", "-"]).stdin(from("piped.txt")));
+    assert!(answer.stdout.contains("calls      good (parts/good.yaml)"), "{}{}", answer.stdout, answer.stderr);
+    place.write("piped.txt", &text.replace("good", "gone"));
+    let answer = said(place.command(&["check", "-"]).stdin(from("piped.txt")));
+    assert!(answer.stderr.contains("there is no file `parts/gone.yaml`"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_call_is_found_from_the_file_that_calls_wherever_the_program_is_started() {
+    let place = place();
+    for (folder, file) in [("parts", "../right.yaml"), ("..", "work/right.yaml")] {
+        let answer = said(place.command(&["check", file]).current_dir(place.folder().join(folder)));
+        assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), "1 runbook checked, no errors\n"), "{folder}");
+    }
+}
+
+#[test]
+fn calls_in_a_round_are_found_behind_another_name_too() {
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\nsteps:\n  s: { call: b.yaml }\n");
+    std::os::unix::fs::symlink(place.path("a.yaml"), place.path("b.yaml")).unwrap();
+    let said = place.run(&["check", "a.yaml"]);
+    assert!(said.stderr.contains("this runbook would call itself: a.yaml calls a.yaml"), "{}", said.stderr);
+    // A folder that leads into itself has no end of names.
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\nsteps:\n  s: { call: in/b.yaml }\n");
+    place.write("b.yaml", "runbook: b\nsteps:\n  s: { call: in/b.yaml }\n");
+    std::os::unix::fs::symlink(".", place.path("in")).unwrap();
+    let said = place.run(&["check", "a.yaml"]);
+    assert!(said.stderr.contains("this runbook would call itself: in/b.yaml calls in/b.yaml"), "{}", said.stderr);
+}
+
+#[test]
+fn calls_that_lie_too_deep_in_each_other_are_refused() {
+    let place = Place::new();
+    for number in 0..40 {
+        let text = format!("runbook: r{number}\nsteps:\n  s: {{ call: r{}.yaml }}\n", number + 1);
+        place.write(&format!("r{number}.yaml"), &text);
+    }
+    place.write("r40.yaml", "runbook: r40\nsteps:\n  s: { argv: [echo] }\n");
+    let said = place.run(&["check", "r0.yaml"]);
+    assert_eq!(
+        said.stderr,
+        "\
+error[recursion]: calls lie deeper in each other than 32
+ --> r32.yaml:3:14
+  |
+3 |   s: { call: r33.yaml }
+  |              ^^^^^^^^
+
+error: 1 error; nothing was started
+"
+    );
+    assert_eq!(place.run(&["check", "r8.yaml"]).code, Some(0));
+}
+
+#[test]
+fn the_digest_covers_every_runbook_that_is_called() {
+    let place = place();
+    let digest = || {
+        let said = place.run(&["plan", "right.yaml", "-i", "project=shop", "--format", "json"]);
+        let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+        plan["digest"].as_str().unwrap().to_owned()
+    };
+    let before = digest();
+    let deepest = place.read("parts/deeper/tidy.yaml");
+    place.write("parts/deeper/tidy.yaml", &format!("# a comment\n{deepest}"));
+    assert_eq!(digest(), before);
+    place.write("parts/deeper/tidy.yaml", &deepest.replace("[rm, -r", "[rm, -rf"));
+    assert_ne!(digest(), before);
+}
+
+#[test]
+fn an_input_that_is_handed_on_as_nothing_counts_as_not_given() {
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\ninputs: { team: { type: string } }\nsteps:\n  s: { call: b.yaml, with: { team: \"{{ inputs.team }}\", n: ~ } }\n");
+    place.write(
+        "b.yaml",
+        "runbook: b\ninputs: { team: { type: string }, n: { type: integer, default: 3 } }\nsteps:\n  s: { if: \"inputs.team is none\", argv: [echo, \"n is {{ inputs.n }}\"] }\n",
+    );
+    let said = place.run(&["plan", "a.yaml"]);
+    assert!(said.stdout.contains("(always: it runs)"), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("echo 'n is 3'"), "{}", said.stdout);
+}
+
+#[test]
+fn a_plan_stored_by_the_first_format_still_reads() {
+    let stored = expected("plan.format-1.json");
+    let plan = runbook::plan::Plan::from_json(&stored).unwrap();
+    assert_eq!(plan.digest().as_str(), "fb52fda96b6c0ec401c43536e9139d0177aafde3c222ce7454654fed4e67477f");
+    assert_eq!(runbook::plan::Plan::from_json(&plan.to_json()).unwrap().digest(), plan.digest());
+    let changed = stored.replace("open.txt", "shut.txt");
+    assert!(runbook::plan::Plan::from_json(&changed).unwrap_err().to_string().contains("does not match its digest"));
+}
