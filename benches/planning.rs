@@ -7,11 +7,14 @@ mod support;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use runbook::base::{Attempt, Clock as _, RunId, Source, StepId, clock};
+use runbook::base::{Attempt, Clock as _, Source, StepPath, clock};
 use runbook::plan::{self, Plan};
-use runbook::run::{AttemptResult, Directive, Event, Limits, Next, Outcome, Recorded, Rendering, RunState, decide};
+use runbook::run::{
+    AttemptResult, Directive, Event, Limits, Next, Outcome, Recorded, Rendering, RunState, decide, returned, take_turn,
+};
 use runbook::runbook::load;
 use serde_json::{Value, json};
+use support::engine;
 use support::runbooks::Shape;
 use support::{Rounds, Table, each, memory, ratio, shown, sized};
 
@@ -26,7 +29,7 @@ fn main() {
     let counts: &[usize] = sized(&[1_000, 10_000, 100_000], &[1_000]);
     // A filter as `cargo bench -- NAME` hands it on; cargo's own flags begin with a dash.
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    for shape in [Shape::Chain, Shape::FanOut, Shape::Layered] {
+    for shape in [Shape::Chain, Shape::FanOut, Shape::Layered, Shape::Loop] {
         for count in counts {
             let title = format!("{}, {count} steps", shape.name());
             if title.contains(&filter) {
@@ -72,7 +75,7 @@ fn measure(title: &str, shape: Shape, count: usize) {
     row("plan, its check included", &building);
     row("waves", &Rounds::of(rounds, || plan.waves()));
     row("preview", &Rounds::of(rounds, || plan::preview(&plan, &registry)));
-    row("store as JSON", &Rounds::of(rounds, || plan.to_json().to_string()));
+    row("store as JSON", &Rounds::of(rounds, || plan.to_json()));
     row("a run that does nothing", &Rounds::of(rounds, || go_through(&plan, Texts::Left)));
     row("the same, texts expanded", &Rounds::of(rounds, || go_through(&plan, Texts::Expanded)));
     table.print(title);
@@ -104,43 +107,42 @@ fn go_through(plan: &Arc<Plan>, texts: Texts) -> RunState {
     let apply = |state: &mut RunState, event: Event| {
         state.apply(&Recorded { at: now, event }).expect("every event was asked for");
     };
-    apply(
-        &mut state,
-        Event::RunStarted {
-            run: RunId::new(now, 0),
-            runbook: "bench".to_owned(),
-            plan: plan.digest().clone(),
-            by: "user:bench".to_owned(),
-            drill: None,
-            limits: Limits { io: 16, processes: 8 },
-            version: "0".to_owned(),
-        },
-    );
+    apply(&mut state, engine::started(plan, Limits { io: 16, processes: 8 }));
     let outputs = json!({ "exit_code": 0, "stdout": "", "stderr": "", "truncated": false });
-    let mut under_way: VecDeque<StepId> = VecDeque::new();
+    let mut under_way: VecDeque<StepPath> = VecDeque::new();
     while state.outcome().is_none() {
         for directive in decide(&state) {
             match directive {
+                Directive::Begin(step)
+                    if state.step(&step).is_some_and(|step| step.for_each.is_some()) && !state.is_item(&step) =>
+                {
+                    let event = take_turn(&state, &step, now, |_, _| Vec::new());
+                    apply(&mut state, event);
+                }
                 Directive::Begin(step) => {
                     let params = given_to(&state, &step, texts);
                     under_way.push_back(step.clone());
                     apply(&mut state, Event::AttemptStarted { step, attempt: Attempt(1), params });
                 }
-                Directive::BeginFinally(outcome) => apply(&mut state, Event::FinallyBegan { outcome }),
+                Directive::BeginFinally(within, outcome) => apply(&mut state, Event::FinallyBegan { outcome, within }),
+                Directive::Return(step) => {
+                    let result = returned(&state, &step, now);
+                    apply(&mut state, Event::StepReturned { step, result });
+                }
                 Directive::Finish(outcome) => apply(&mut state, Event::RunFinished { outcome }),
                 other => panic!("nothing in this run should lead to {other:?}"),
             }
         }
         if let Some(step) = under_way.pop_front() {
             let result = AttemptResult::Succeeded { outputs: outputs.clone() };
-            apply(&mut state, Event::AttemptFinished { step, attempt: Attempt(1), result, next: Next::End });
+            apply(&mut state, Event::AttemptFinished { step, attempt: Attempt(1), result, next: Next::End, met: None });
         }
     }
     assert_eq!(state.outcome(), Some(Outcome::Succeeded), "a run that does nothing cannot fail");
     state
 }
 
-fn given_to(state: &RunState, step: &StepId, texts: Texts) -> Option<Value> {
+fn given_to(state: &RunState, step: &StepPath, texts: Texts) -> Option<Value> {
     if texts == Texts::Left {
         return Some(json!({ "argv": ["/usr/bin/true"] }));
     }

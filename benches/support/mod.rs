@@ -3,6 +3,7 @@
 // Each bench is a crate of its own and needs another part of this.
 #![allow(dead_code, unreachable_pub, reason = "every bench compiles all of this and uses some of it")]
 
+pub mod engine;
 pub mod memory;
 pub mod runbooks;
 

@@ -13,6 +13,8 @@ pub enum Shape {
     Parallel,
     /// Ten to a layer; each needs two of the layer before, has a condition, and reads an output of one of them.
     Layered,
+    /// One step for each of so many items.
+    Loop,
 }
 
 impl Shape {
@@ -23,6 +25,7 @@ impl Shape {
             Self::FanOut => "fan-out and join",
             Self::Parallel => "parallel",
             Self::Layered => "layers, templates, conditions",
+            Self::Loop => "one loop",
         }
     }
 
@@ -33,6 +36,11 @@ impl Shape {
             text.push_str("inputs:\n  target:\n    type: string\n    default: production\n");
         }
         text.push_str("steps:\n");
+        if self == Self::Loop {
+            writeln!(text, "  each: {{ for_each: {{ in: \"range({count})\", as: n }}, argv: [/usr/bin/true] }}")
+                .expect("writing to a string cannot fail");
+            return text;
+        }
         for number in 0..count {
             self.step(&mut text, number, count);
         }
@@ -47,7 +55,7 @@ impl Shape {
             Self::FanOut if number == 0 => Vec::new(),
             Self::FanOut if number == last => (1..last).collect(),
             Self::FanOut => vec![0],
-            Self::Parallel => Vec::new(),
+            Self::Parallel | Self::Loop => Vec::new(),
             Self::Layered if number < 10 => Vec::new(),
             Self::Layered => {
                 let before = (number / 10 - 1) * 10;

@@ -239,18 +239,24 @@ impl RunState {
         self.reopened = Some(Reopened { before, only, is_over: false });
         self.cancelled = None;
         for node in 0..self.records.len() {
-            if self.records[node].state == StepState::Interrupted {
-                self.doubt(node);
+            match self.records[node].state {
+                StepState::Interrupted => self.doubt(node),
+                // It is not tried again, and may have done something before.
+                StepState::Pausing => {
+                    self.wakes.clear(Wake::Node(node, Wait::Again));
+                    self.records[node].state = StepState::Ended(StepResult::Failed);
+                }
+                _ => {}
             }
         }
     }
 
     fn begin(&mut self, node: usize, at: Timestamp) {
-        let record = &mut self.records[node];
-        if record.started_at.is_some() {
+        if self.records[node].started_at.is_some() {
             return;
         }
-        record.started_at = Some(at);
+        self.begin_item(node);
+        self.records[node].started_at = Some(at);
         if let Some(limit) = self.limit(node) {
             self.wakes.set(Wake::Node(node, Wait::Deadline), clock::after(at, limit));
         }
@@ -494,7 +500,6 @@ impl RunState {
 
     fn begin_call(&mut self, node: usize, step: &StepPath, event: &Event, at: Timestamp) {
         self.leave_queue(node);
-        self.begin_item(node);
         self.begin(node, at);
         let (Some(plan), Does::Call(call)) = (self.called_plan(event), &self.written(node).does) else { return };
         let secrets = secrets_inside(&plan, &call.secrets, self.secrets_of(step));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::{Event, Outcome, Recorded};
-use super::state::{Inside, RunState, StepState, UndoState};
+use super::state::{Inside, RunState, StepState, UndoState, Wait, Wake};
 use crate::base::Timestamp;
 use crate::plan::Plan;
 use crate::runbook::{Approval, Does, StepResult};
@@ -334,6 +334,9 @@ impl RunState {
                     && !self.nodes[*node].is_final
                     && self.is_measure_undone_by_itself(*node)
                     && self.is_in_force(*node)
+                    && (self.wakes.of(Wake::Node(*node, Wait::Measure)).is_some()
+                        || self.expired.contains(node)
+                        || self.rollback.is_some())
             })
     }
 
