@@ -23,10 +23,10 @@ const LONGEST_OUTPUTS: u64 = 1024 * 1024;
 /// How many of the last lines on standard error an error repeats.
 const LAST_LINES: usize = 5;
 /// What the shell itself gives to every process, and so no runbook may set.
-const GIVEN: [&str; 5] =
-    ["RUNBOOK_ATTEMPT", "RUNBOOK_IDEMPOTENCY_KEY", "RUNBOOK_OUTPUT", "RUNBOOK_RUN", "RUNBOOK_STEP"];
+const GIVEN: [&str; 6] =
+    ["RUNBOOK_ATTEMPT", "RUNBOOK_IDEMPOTENCY_KEY", "RUNBOOK_OUTPUT", "RUNBOOK_PROCESS", "RUNBOOK_RUN", "RUNBOOK_STEP"];
 /// Names under `.outputs` that every process has.
-const TAKEN: [&str; 4] = ["exit_code", "stderr", "stdout", "truncated"];
+const TAKEN: [&str; 6] = ["exit_code", "stderr", "stderr_file", "stdout", "stdout_file", "truncated"];
 
 /// Runs a script or a command.
 #[derive(Debug)]
@@ -98,6 +98,12 @@ pub struct ShellOutput {
     pub stderr: String,
     /// Was the middle of either stream left out?
     pub truncated: bool,
+    /// The file with the whole of standard output, when the middle of it was left out: a path below the run's folder.
+    #[serde(default)]
+    pub stdout_file: Option<String>,
+    /// The file with the whole of standard error, likewise.
+    #[serde(default)]
+    pub stderr_file: Option<String>,
     /// The declared outputs, each under its own name.
     #[serde(flatten)]
     pub values: BTreeMap<String, Value>,
@@ -181,13 +187,15 @@ impl Action for Shell {
             env.insert("RUNBOOK_OUTPUT".to_owned(), file.path.to_string_lossy().into_owned());
         }
         let program = argv.first().cloned().unwrap_or_default();
-        let spec = process::Spec { argv, env, folder: cx.folder().to_owned(), keep: KEPT };
+        let spec = process::Spec { argv, env, folder: cx.folder().to_owned(), keep: KEPT, spool: None, listener: None };
         let finished = cx.run_process(spec).await?;
         let mut output = ShellOutput {
             exit_code: finished.code,
             stdout: finished.stdout.text,
             stderr: finished.stderr.text,
             truncated: finished.stdout.truncated || finished.stderr.truncated,
+            stdout_file: finished.stdout.file,
+            stderr_file: finished.stderr.file,
             values: BTreeMap::new(),
         };
         if output.exit_code != Some(0) {
@@ -401,6 +409,7 @@ mod tests {
         let output = shell(json!({ "script": script, "env": { "WHO": "you" }, "outputs": outputs })).await.unwrap();
         let expected = json!({
             "exit_code": 0, "stdout": "to you\n", "stderr": "", "truncated": false,
+            "stdout_file": null, "stderr_file": null,
             "ticket": "INC-1=2", "count": 3, "users": ["a", "b"],
         });
         assert_eq!(output, expected);
