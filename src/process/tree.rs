@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpgid};
 
@@ -70,11 +70,13 @@ pub(super) struct Tree {
     root: u32,
     /// What stands in the environment of all of them.
     mark: String,
+    /// Who was found so far, by id and start: one that has wiped its environment is known by its parent, until that ends.
+    known: Arc<Mutex<BTreeSet<(u32, u64)>>>,
 }
 
 impl Tree {
     pub(super) fn new(root: u32, mark: String) -> Self {
-        Self { root, mark }
+        Self { root, mark, known: Arc::default() }
     }
 
     /// The step's process.
@@ -84,11 +86,13 @@ impl Tree {
 
     /// Sends a signal to the group and to everybody who has left it.
     pub(super) fn signal(&self, signal: Signal) {
+        // Looked up first: with the group go the parents by whom the others are found.
+        let members = self.members();
         // Who is gone already is what was wanted, so an error says nothing new.
         if let Some(group) = pid(self.root) {
             let _ = kill_process_group(group, signal);
         }
-        for member in self.members() {
+        for member in members {
             if let Some(pid) = pid(member.pid).filter(|_| member.group != self.root) {
                 let _ = kill_process(pid, signal);
             }
@@ -113,12 +117,14 @@ impl Tree {
     /// Everybody who runs, descends from this program and belongs to the step.
     fn members(&self) -> Vec<Seen> {
         let all = descendants();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = BTreeSet::new();
         for seen in &all {
             // Parents stand before their children.
             let related = seen.pid == self.root || seen.group == self.root || ids.contains(&seen.parent);
-            if related || self.is_marked(seen.pid) {
+            if related || known.contains(&(seen.pid, seen.start)) || self.is_marked(seen.pid) {
                 ids.insert(seen.pid);
+                known.insert((seen.pid, seen.start));
             }
         }
         all.into_iter().filter(|seen| seen.runs && ids.contains(&seen.pid)).collect()
@@ -161,6 +167,8 @@ struct Seen {
     pid: u32,
     parent: u32,
     group: u32,
+    /// When it was started, in the system's own count: ids are used again.
+    start: u64,
     /// Has it not ended yet? One that has ended and was not collected is still listed.
     runs: bool,
 }
@@ -186,13 +194,14 @@ fn processes() -> Vec<Seen> {
     ids.filter_map(|pid| read_stat(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
-/// `PID (NAME) STATE PARENT GROUP …`, proc_pid_stat(5). The name may hold anything, brackets and spaces too.
+/// `PID (NAME) STATE PARENT GROUP …`, with the start as the 22nd word, proc_pid_stat(5). The name may hold anything, brackets and spaces too.
 fn read_stat(pid: u32, stat: &str) -> Option<Seen> {
     let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = words.next()?;
     let parent = words.next()?.parse().ok()?;
     let group = words.next()?.parse().ok()?;
-    Some(Seen { pid, parent, group, runs: !matches!(state, "Z" | "X" | "x") })
+    let start = words.nth(16)?.parse().ok()?;
+    Some(Seen { pid, parent, group, start, runs: !matches!(state, "Z" | "X" | "x") })
 }
 
 fn pid(number: u32) -> Option<Pid> {
@@ -209,9 +218,10 @@ mod tests {
 
     #[test]
     fn a_process_may_be_named_like_anything() {
-        let seen = read_stat(7, "7 (a) S 1 2 3) R 4 5 6 7 8").unwrap();
-        assert_eq!(seen, Seen { pid: 7, parent: 4, group: 5, runs: true });
-        assert!(!read_stat(7, "7 (sh) Z 1 7 7 0").unwrap().runs);
+        let rest = "0 -1 4194560 98 0 0 0 0 0 0 0 20 0 1 0 8123 2732032 217";
+        let seen = read_stat(7, &format!("7 (a) S 1 2 3) R 4 5 6 {rest}")).unwrap();
+        assert_eq!(seen, Seen { pid: 7, parent: 4, group: 5, start: 8123, runs: true });
+        assert!(!read_stat(7, &format!("7 (sh) Z 1 7 7 {rest}")).unwrap().runs);
         assert_eq!(read_stat(7, "7 (sh"), None);
     }
 

@@ -6,5 +6,7 @@ mod drills;
 mod gates;
 mod output;
 mod people;
+#[cfg(target_os = "linux")]
+mod processes;
 mod runs;
 mod support;
