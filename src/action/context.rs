@@ -112,11 +112,12 @@ impl ActionContext {
         spec.spool.get_or_insert_with(|| {
             process::Spool::new(self.artifacts().to_owned(), self.target.step.as_str(), self.target.attempt)
         });
-        let finished = self.doors.processes.run(spec, self.cancel.clone()).await?;
-        if self.cancel.is_cancelled() && !finished.success() {
-            return Err(ActionError::cancelled());
-        }
-        Ok(finished)
+        Ok(self.doors.processes.run(spec, self.cancel.clone()).await?)
+    }
+
+    /// Was the action told to stop? What it returns after that counts only if it succeeded.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// The time, by the clock of this run.

@@ -198,6 +198,9 @@ impl Action for Shell {
             stderr_file: finished.stderr.file,
             values: BTreeMap::new(),
         };
+        if output.exit_code != Some(0) && cx.is_cancelled() {
+            return Err(ActionError::cancelled().with_outputs(&output));
+        }
         if output.exit_code != Some(0) {
             return Err(failure(&program, finished.signal, &output).with_outputs(&output));
         }
@@ -390,6 +393,7 @@ mod tests {
     use super::super::testing::Bench;
     use super::*;
     use serde_json::json;
+    use std::time::Duration;
 
     async fn shell(params: Value) -> Result<Value, ActionError> {
         let bench = Bench::new();
@@ -423,6 +427,47 @@ mod tests {
             r#"echo "$RUNBOOK_RUN $RUNBOOK_STEP $RUNBOOK_ATTEMPT $RUNBOOK_IDEMPOTENCY_KEY ${RUNBOOK_OUTPUT-none}""#;
         let output = shell(json!({ "script": script })).await.unwrap();
         assert_eq!(output["stdout"], "20261123-030000-test the_step 1 20261123-030000-test/the_step none\n");
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_sees_the_last_line_and_no_secret() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.artifacts()).unwrap();
+        let go = bench.artifacts().join("go");
+        let script = r#"
+            printf 'early\nhalf way, \033[1m%s\033[0m\nnot yet whole' "$KEY"
+            while [ ! -e "$GO" ]; do sleep 0.02; done
+            echo; echo the last words, told by the outputs
+        "#;
+        let env = json!({ "KEY": crate::base::secret::reference("clerk"), "GO": go });
+        let params = serde_json::from_value(json!({ "script": script, "env": env })).unwrap();
+        let cx = bench.cx();
+        let mut run = std::pin::pin!(Shell.run(&cx, params));
+        // It ends only once its line was seen.
+        while bench.said().is_empty() {
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut run).await.map(|ended| panic!("{ended:?}"));
+        }
+        std::fs::write(&go, "").unwrap();
+        run.await.unwrap();
+        assert_eq!(bench.said(), ["half way, ***"]);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_leaves_what_it_wrote() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.artifacts()).unwrap();
+        let up = bench.artifacts().join("up");
+        let script = "echo so far; touch \"$UP\"; trap 'echo last words; exit 1' TERM; while :; do sleep 0.02; done";
+        let params = serde_json::from_value(json!({ "script": script, "env": { "UP": up } })).unwrap();
+        let cx = bench.cx();
+        let mut run = std::pin::pin!(Shell.run(&cx, params));
+        while !up.exists() {
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut run).await.map(|ended| panic!("{ended:?}"));
+        }
+        bench.cancel.cancel();
+        let error = run.await.unwrap_err();
+        let stdout = error.outputs.unwrap()["stdout"].clone();
+        assert_eq!((error.kind, stdout), (ErrorKind::Cancelled, json!("so far\nlast words\n")));
     }
 
     #[tokio::test]

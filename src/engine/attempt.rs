@@ -66,8 +66,12 @@ impl Try {
             () = self.doors.clock.sleep(limit) => {
                 // Told to stop, and given the time to do so: dropping a future stops no process.
                 self.cancel.cancel();
-                let _ = tokio::time::timeout(ENDING, acting).await;
-                Err(ActionError::new(ErrorKind::Timeout, format!("it took longer than {}", HumanDuration(limit))))
+                let stopped = tokio::time::timeout(ENDING, acting).await;
+                let mut late =
+                    ActionError::new(ErrorKind::Timeout, format!("it took longer than {}", HumanDuration(limit)));
+                // What it has left says how far it came.
+                late.outputs = stopped.ok().and_then(Result::err).and_then(|stopped| stopped.outputs);
+                Err(late)
             }
         }
     }

@@ -76,7 +76,7 @@ impl<R: AsyncRead + Unpin> Capture<R> {
                 biased;
                 () = Lines::due(self.lines.as_ref()) => {
                     if let Some(lines) = &mut self.lines {
-                        lines.tell();
+                        lines.tell(&self.masker.peek());
                     }
                     continue;
                 }

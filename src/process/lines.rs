@@ -38,51 +38,73 @@ pub(super) struct Lines {
     last: Option<Vec<u8>>,
     /// What came after it.
     begun: Vec<u8>,
+    /// Was there anything since a line was told?
+    fresh: bool,
+    told: String,
     next: Instant,
 }
 
 impl Lines {
     pub(super) fn new(listener: Listener) -> Self {
-        Self { listener, last: None, begun: Vec::new(), next: Instant::now() + PAUSE }
+        let next = Instant::now() + PAUSE;
+        Self { listener, last: None, begun: Vec::new(), fresh: false, told: String::new(), next }
     }
 
     /// Takes more of the stream, masked.
     pub(super) fn push(&mut self, shown: &[u8]) {
-        // A bar of progress ends its lines with a carriage return.
-        let mut lines = shown.rsplit(|byte| matches!(byte, b'\n' | b'\r'));
-        let rest = lines.next().unwrap_or_default();
+        if let Some(line) = last_line(&self.begun, shown) {
+            self.last = Some(line);
+        }
+        let rest = shown.rsplit(is_end).next().unwrap_or_default();
         if rest.len() < shown.len() {
-            let whole = lines.find(|line| !is_blank(line));
-            // The earliest line of these began before them.
-            let first = shown.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-            if whole.is_none_or(|line| std::ptr::eq(line, first)) {
-                append(&mut self.begun, first);
-                if !is_blank(&self.begun) {
-                    self.last = Some(std::mem::take(&mut self.begun));
-                }
-            } else if let Some(line) = whole {
-                self.last = Some(line[..line.len().min(LOOKED_AT)].to_vec());
-            }
             self.begun.clear();
         }
         append(&mut self.begun, rest);
+        self.fresh = true;
     }
 
-    /// Returns when there is a line to tell and it is time to; never when there is none.
+    /// Returns when there may be a line to tell and it is time to; never when there is none.
     pub(super) async fn due(lines: Option<&Self>) {
-        match lines.filter(|lines| lines.last.is_some()) {
+        match lines.filter(|lines| lines.fresh) {
             Some(lines) => tokio::time::sleep_until(lines.next).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Tells the last line.
-    pub(super) fn tell(&mut self) {
+    /// Tells the last line, unless it was told. `ahead` is what a masker holds back and may be shown nevertheless.
+    pub(super) fn tell(&mut self, ahead: &[u8]) {
         self.next = Instant::now() + PAUSE;
-        if let Some(line) = self.last.take().map(|line| readable(&line)).filter(|line| !line.is_empty()) {
+        self.fresh = false;
+        let last = self.last.take();
+        let Some(line) = last_line(&self.begun, ahead).or(last) else { return };
+        let line = readable(&line);
+        // What was seen ahead comes again.
+        if !line.is_empty() && line != self.told {
+            self.told.clone_from(&line);
             (self.listener.0)(line);
         }
     }
+}
+
+/// The last whole line of `more` that is not blank, `begun` standing before it.
+fn last_line(begun: &[u8], more: &[u8]) -> Option<Vec<u8>> {
+    // What follows the last end of a line is no whole one.
+    let mut whole = &more[..more.iter().rposition(is_end)?];
+    while let Some(end) = whole.iter().rposition(is_end) {
+        let line = &whole[end + 1..];
+        if !is_blank(line) {
+            return Some(line[..line.len().min(LOOKED_AT)].to_vec());
+        }
+        whole = &whole[..end];
+    }
+    let mut line = begun.to_vec();
+    append(&mut line, whole);
+    Some(line).filter(|line| !is_blank(line))
+}
+
+/// A bar of progress ends its lines with a carriage return.
+fn is_end(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
 
 fn append(line: &mut Vec<u8>, more: &[u8]) {
@@ -109,7 +131,7 @@ fn readable(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -117,12 +139,12 @@ mod tests {
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let told = Arc::clone(&heard);
         let mut lines = Lines::new(Listener::new(move |line| {
-            told.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            told.lock().unwrap().push(line);
         }));
         for chunk in chunks {
             lines.push(chunk);
         }
-        lines.tell();
+        lines.tell(b"");
         heard.lock().unwrap().pop()
     }
 
@@ -138,6 +160,20 @@ mod tests {
         assert_eq!(last_of(&[b"10%\r20%\r30"]).as_deref(), Some("20%"));
         assert_eq!(last_of(&[b"no end of the line"]), None);
         assert_eq!(last_of(&[b"\n\n", b" \n"]), None);
+    }
+
+    #[test]
+    fn what_was_seen_ahead_is_told_once() {
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&heard);
+        let mut lines = Lines::new(Listener::new(move |line| told.lock().unwrap().push(line)));
+        lines.push(b"one\ntw");
+        lines.tell(b"o\n");
+        lines.push(b"o\n");
+        lines.tell(b"");
+        lines.push(b"three\n");
+        lines.tell(b"fo");
+        assert_eq!(*heard.lock().unwrap(), ["two", "three"]);
     }
 
     #[test]

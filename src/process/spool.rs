@@ -76,10 +76,10 @@ impl Spooling {
 
     /// The stream has ended after so many bytes: the file gets its name.
     pub(super) fn finish(mut self, bytes: u64) -> Spooled {
-        if let Self::Open(file) = &mut self {
-            if let Err(error) = file.finish(bytes) {
-                self.give_up(&error);
-            }
+        if let Self::Open(file) = &mut self
+            && let Err(error) = file.finish(bytes)
+        {
+            self.give_up(&error);
         }
         match self {
             Self::Not(_) => Spooled::Nothing,
@@ -179,5 +179,36 @@ mod tests {
         assert_eq!(file_name(".."), "%2E%2E");
         let [one, other] = ["a", "b"].map(|last| file_name(&format!("{}{last}", "/".repeat(300))));
         assert!(one != other && one.len() < 200, "{one}");
+    }
+
+    #[test]
+    fn what_stands_there_already_is_not_written_over() {
+        let folder = std::env::temp_dir().join(format!("runbook-spool-test-{}", std::process::id()));
+        let spool = Spool::new(folder.clone(), "s", Attempt::FIRST).with_limit(5);
+        let spooled = |text: &[u8]| {
+            let mut spooling = Spooling::Not(Some(spool.clone()));
+            spooling.write("stdout", &[&text[..2], &text[2..]]);
+            spooling.write("stdout", &[text]);
+            spooling.finish(2 * u64::try_from(text.len()).unwrap())
+        };
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(spooled(b"one"), Spooled::At("output/s.1.stdout.txt".to_owned()));
+        // A crash leaves a part behind.
+        std::fs::write(folder.join("output/s.1-2.stdout.txt.part"), "").unwrap();
+        assert_eq!(spooled(b"two"), Spooled::At("output/s.1-3.stdout.txt".to_owned()));
+        let cut =
+            |text| format!("{text}\n[… the rest is left out: the process wrote 6 bytes, and only 5 are kept …]\n");
+        assert_eq!([read("output/s.1.stdout.txt"), read("output/s.1-3.stdout.txt")], [cut("oneon"), cut("twotw")]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told() {
+        let file = std::env::temp_dir().join(format!("runbook-spool-test-file-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let mut spooling = Spooling::Not(Some(Spool::new(file.clone(), "s", Attempt::FIRST)));
+        spooling.write("stdout", &[b"one"]);
+        assert!(matches!(spooling.finish(3), Spooled::Broken(reason) if reason.starts_with("Not a directory")));
+        std::fs::remove_file(file).unwrap();
     }
 }

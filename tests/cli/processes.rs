@@ -134,11 +134,14 @@ fn a_daemon_is_asked_before_it_is_killed_and_given_time() {
 fn a_step_that_took_too_long_leaves_no_daemon() {
     let place = Place::new();
     place.write("daemons", "");
-    let script = format!("{DAEMONS}      while :; do sleep 0.1; done\n");
+    let script = format!("{DAEMONS}      echo so far\n      while :; do sleep 0.1; done\n");
     place.write("a.yaml", &format!("runbook: a\nsteps:\n  slow:\n    timeout: 3s\n    run: |\n{script}"));
     let said = place.run(&["run", "a"]);
     let pids = written_ids(&place, "daemons");
     assert!(said.stderr.contains("it took longer than 3s") && pids.len() == 3, "{pids:?} {}", said.stderr);
+    let log = place.log();
+    let mut errors = log.iter().map(|line| &line["event"]["result"]["error"]);
+    assert!(errors.any(|error| error["outputs"]["stdout"] == "so far\n"), "what it wrote is kept");
     assert_eq!(alive(&pids), none());
 }
 
@@ -213,6 +216,27 @@ steps:
     signal(&run, "INT");
     assert_eq!(ended(run).code, Some(7));
     assert!(server.0.len() == 1 && is_alive(server.0[0]));
+}
+
+#[test]
+fn a_daemon_of_a_runbook_within_a_step_belongs_to_that_step() {
+    let place = Place::new();
+    place.write("deaf", "trap '' TERM\necho $$ > daemons\nwhile :; do sleep 0.1; done\n");
+    place.write(
+        "inner.yaml",
+        "runbook: inner\nsteps:\n  s: { run: '(setsid sh deaf &); while :; do sleep 0.1; done' }\n",
+    );
+    // The inner program is killed, and can stop nothing any more.
+    let script =
+        r#""$BINARY" run inner.yaml & while [ ! -s daemons ]; do sleep 0.02; done; kill -9 $!; touch up; sleep 1000"#;
+    place.write("outer.yaml", &format!("runbook: outer\nsteps:\n  s:\n    run: |\n      {script}\n"));
+    let mut command = place.command(&["run", "outer"]);
+    let run = command.env("BINARY", env!("CARGO_BIN_EXE_runbook")).spawn().unwrap();
+    until("the inner one is gone", || place.path("up").exists());
+    let pids = written_ids(&place, "daemons");
+    assert_eq!(alive(&pids).len(), 1);
+    signal(&run, "INT");
+    assert_eq!((ended(run).code, alive(&pids)), (Some(7), none()));
 }
 
 #[test]
