@@ -457,7 +457,9 @@ mod tests {
         let bench = Bench::new();
         std::fs::create_dir_all(bench.artifacts()).unwrap();
         let up = bench.artifacts().join("up");
-        let script = "echo so far; touch \"$UP\"; trap 'echo last words; exit 1' TERM; while :; do sleep 0.02; done";
+        // More than a pipe holds: unread, it would never come to its last words.
+        let script = "echo so far; touch \"$UP\"; trap 'yes | head -c 200000 >&2; echo last words; exit 1' TERM; \
+                      while :; do sleep 0.02; done";
         let params = serde_json::from_value(json!({ "script": script, "env": { "UP": up } })).unwrap();
         let cx = bench.cx();
         let mut run = std::pin::pin!(Shell.run(&cx, params));

@@ -230,4 +230,25 @@ mod tests {
         let (one, other) = (mark(), mark());
         assert!(one != other && !other.starts_with(&format!("{one}/")));
     }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_exit_code_belongs_to_whoever_waits_for_it() {
+        use std::os::unix::process::CommandExt as _;
+        let spawn = || std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).process_group(0).spawn();
+        let has_ended = |id: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok();
+            stat.is_some_and(|stat| read_stat(id, &stat).is_some_and(|seen| !seen.runs))
+        };
+        let (mut child, started) = Started::start(spawn, |child| Some(child.id())).unwrap();
+        while !has_ended(child.id()) {
+            std::thread::yield_now();
+        }
+        collect_orphans();
+        assert!(has_ended(child.id()), "it was not collected");
+        // Nobody waits for it any more.
+        drop(started);
+        collect_orphans();
+        assert!(!has_ended(child.id()) && child.try_wait().is_err());
+    }
 }

@@ -115,6 +115,21 @@ fn a_deaf_daemon_without_parent_group_and_environment_is_killed() {
 }
 
 #[test]
+fn who_is_started_in_answer_to_the_request_is_stopped_too() {
+    let place = Place::new();
+    place.write("deaf", "trap '' TERM\necho $$ > daemons\nwhile :; do sleep 0.1; done\n");
+    let script = "trap \"setsid sh deaf & exit 0\" TERM; touch up; while :; do sleep 0.05; done";
+    place.write("a.yaml", &format!("runbook: a\nsteps:\n  s: {{ run: '{script}' }}\n"));
+    let run = place.start(&["run", "a"]);
+    until("the step is up", || place.path("up").exists());
+    signal(&run, "INT");
+    let said = ended(run);
+    let pids = written_ids(&place, "daemons");
+    // The step itself ended well, and so did the run's only step; the daemon it then left is no one's wish.
+    assert_eq!((pids.len(), alive(&pids)), (1, none()), "{}", said.stderr);
+}
+
+#[test]
 fn a_daemon_is_asked_before_it_is_killed_and_given_time() {
     let place = Place::new();
     place.write(
