@@ -106,13 +106,21 @@ impl ActionContext {
         super::answer::json(response, self.now())
     }
 
-    /// Runs a process to its end. When the run is cancelled the whole process group is stopped first.
-    pub async fn run_process(&self, spec: process::Spec) -> Result<process::Finished, ActionError> {
-        let finished = self.doors.processes.run(spec, self.cancel.clone()).await?;
-        if self.cancel.is_cancelled() && !finished.success() {
-            return Err(ActionError::cancelled());
-        }
-        Ok(finished)
+    /// Runs a process to its end. When the run is cancelled, it and all it started are stopped first. Whoever watches
+    /// sees its lines, and what it writes goes whole into a file beside the run log when it is more than is kept, unless
+    /// the spec says otherwise.
+    pub async fn run_process(&self, mut spec: process::Spec) -> Result<process::Finished, ActionError> {
+        let checkpoints = Arc::clone(&self.checkpoints);
+        spec.listener.get_or_insert_with(|| process::Listener::new(move |line| checkpoints.progress(line)));
+        spec.spool.get_or_insert_with(|| {
+            process::Spool::new(self.artifacts().to_owned(), self.target.step.as_str(), self.target.attempt)
+        });
+        Ok(self.doors.processes.run(spec, self.cancel.clone()).await?)
+    }
+
+    /// Was the action told to stop? What it returns after that counts only if it succeeded.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// The time, by the clock of this run.

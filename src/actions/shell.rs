@@ -23,10 +23,10 @@ const LONGEST_OUTPUTS: u64 = 1024 * 1024;
 /// How many of the last lines on standard error an error repeats.
 const LAST_LINES: usize = 5;
 /// What the shell itself gives to every process, and so no runbook may set.
-const GIVEN: [&str; 5] =
-    ["RUNBOOK_ATTEMPT", "RUNBOOK_IDEMPOTENCY_KEY", "RUNBOOK_OUTPUT", "RUNBOOK_RUN", "RUNBOOK_STEP"];
+const GIVEN: [&str; 6] =
+    ["RUNBOOK_ATTEMPT", "RUNBOOK_IDEMPOTENCY_KEY", "RUNBOOK_OUTPUT", "RUNBOOK_PROCESS", "RUNBOOK_RUN", "RUNBOOK_STEP"];
 /// Names under `.outputs` that every process has.
-const TAKEN: [&str; 4] = ["exit_code", "stderr", "stdout", "truncated"];
+const TAKEN: [&str; 6] = ["exit_code", "stderr", "stderr_file", "stdout", "stdout_file", "truncated"];
 
 /// Runs a script or a command.
 #[derive(Debug)]
@@ -98,6 +98,12 @@ pub struct ShellOutput {
     pub stderr: String,
     /// Was the middle of either stream left out?
     pub truncated: bool,
+    /// The file with the whole of standard output, when the middle of it was left out: a path below the run's folder.
+    #[serde(default)]
+    pub stdout_file: Option<String>,
+    /// The file with the whole of standard error, likewise.
+    #[serde(default)]
+    pub stderr_file: Option<String>,
     /// The declared outputs, each under its own name.
     #[serde(flatten)]
     pub values: BTreeMap<String, Value>,
@@ -181,15 +187,20 @@ impl Action for Shell {
             env.insert("RUNBOOK_OUTPUT".to_owned(), file.path.to_string_lossy().into_owned());
         }
         let program = argv.first().cloned().unwrap_or_default();
-        let spec = process::Spec { argv, env, folder: cx.folder().to_owned(), keep: KEPT };
+        let spec = process::Spec { argv, env, folder: cx.folder().to_owned(), keep: KEPT, spool: None, listener: None };
         let finished = cx.run_process(spec).await?;
         let mut output = ShellOutput {
             exit_code: finished.code,
             stdout: finished.stdout.text,
             stderr: finished.stderr.text,
             truncated: finished.stdout.truncated || finished.stderr.truncated,
+            stdout_file: finished.stdout.file,
+            stderr_file: finished.stderr.file,
             values: BTreeMap::new(),
         };
+        if output.exit_code != Some(0) && cx.is_cancelled() {
+            return Err(ActionError::cancelled().with_outputs(&output));
+        }
         if output.exit_code != Some(0) {
             return Err(failure(&program, finished.signal, &output).with_outputs(&output));
         }
@@ -382,6 +393,7 @@ mod tests {
     use super::super::testing::Bench;
     use super::*;
     use serde_json::json;
+    use std::time::Duration;
 
     async fn shell(params: Value) -> Result<Value, ActionError> {
         let bench = Bench::new();
@@ -401,6 +413,7 @@ mod tests {
         let output = shell(json!({ "script": script, "env": { "WHO": "you" }, "outputs": outputs })).await.unwrap();
         let expected = json!({
             "exit_code": 0, "stdout": "to you\n", "stderr": "", "truncated": false,
+            "stdout_file": null, "stderr_file": null,
             "ticket": "INC-1=2", "count": 3, "users": ["a", "b"],
         });
         assert_eq!(output, expected);
@@ -414,6 +427,49 @@ mod tests {
             r#"echo "$RUNBOOK_RUN $RUNBOOK_STEP $RUNBOOK_ATTEMPT $RUNBOOK_IDEMPOTENCY_KEY ${RUNBOOK_OUTPUT-none}""#;
         let output = shell(json!({ "script": script })).await.unwrap();
         assert_eq!(output["stdout"], "20261123-030000-test the_step 1 20261123-030000-test/the_step none\n");
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_sees_the_last_line_and_no_secret() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.artifacts()).unwrap();
+        let go = bench.artifacts().join("go");
+        let script = r#"
+            printf 'early\nhalf way, \033[1m%s\033[0m\nnot yet whole' "$KEY"
+            while [ ! -e "$GO" ]; do sleep 0.02; done
+            echo; echo the last words, told by the outputs
+        "#;
+        let env = json!({ "KEY": crate::base::secret::reference("clerk"), "GO": go });
+        let params = serde_json::from_value(json!({ "script": script, "env": env })).unwrap();
+        let cx = bench.cx();
+        let mut run = std::pin::pin!(Shell.run(&cx, params));
+        // It ends only once its line was seen.
+        while bench.said().is_empty() {
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut run).await.map(|ended| panic!("{ended:?}"));
+        }
+        std::fs::write(&go, "").unwrap();
+        run.await.unwrap();
+        assert_eq!(bench.said(), ["half way, ***"]);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_leaves_what_it_wrote() {
+        let bench = Bench::new();
+        std::fs::create_dir_all(bench.artifacts()).unwrap();
+        let up = bench.artifacts().join("up");
+        // More than a pipe holds: unread, it would never come to its last words.
+        let script = "echo so far; touch \"$UP\"; trap 'yes | head -c 200000 >&2; echo last words; exit 1' TERM; \
+                      while :; do sleep 0.02; done";
+        let params = serde_json::from_value(json!({ "script": script, "env": { "UP": up } })).unwrap();
+        let cx = bench.cx();
+        let mut run = std::pin::pin!(Shell.run(&cx, params));
+        while !up.exists() {
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut run).await.map(|ended| panic!("{ended:?}"));
+        }
+        bench.cancel.cancel();
+        let error = run.await.unwrap_err();
+        let stdout = error.outputs.unwrap()["stdout"].clone();
+        assert_eq!((error.kind, stdout), (ErrorKind::Cancelled, json!("so far\nlast words\n")));
     }
 
     #[tokio::test]

@@ -55,6 +55,17 @@ impl Redactor {
         patterns.automaton.clone().map(|automaton| (automaton, patterns.longest))
     }
 
+    /// Where the first of the ends of `bytes` begins that some form of a secret begins with; their length when none does.
+    fn open_end(&self, bytes: &[u8]) -> usize {
+        let patterns = self.patterns.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_open = |from: &usize| {
+            let end = &bytes[*from..];
+            let after = (std::ops::Bound::Included(end), std::ops::Bound::Unbounded);
+            patterns.forms.range::<[u8], _>(after).next().is_some_and(|form| form.starts_with(end))
+        };
+        (0..bytes.len()).find(is_open).unwrap_or(bytes.len())
+    }
+
     /// The text with every known secret masked.
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let Some((automaton, _)) = self.automaton() else { return Cow::Borrowed(text) };
@@ -118,6 +129,19 @@ impl StreamMasker {
         };
         let sure = self.held.len().saturating_sub(longest.saturating_sub(1));
         self.release(&automaton, sure, out);
+    }
+
+    /// What of the held bytes can be shown to whoever watches: all but an end that a secret may begin with. They stay
+    /// held; too slow for every chunk.
+    pub fn peek(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some((automaton, _)) = self.redactor.automaton() {
+            let (held, already_masked) = (self.held.clone(), self.already_masked);
+            let sure = self.redactor.open_end(&held);
+            let mut copy = Self { redactor: Arc::clone(&self.redactor), held, already_masked };
+            copy.release(&automaton, sure, &mut out);
+        }
+        out
     }
 
     /// The stream has ended: shows what was held back.
@@ -264,6 +288,17 @@ mod tests {
         assert!(!String::from_utf8(out).unwrap().contains('a'));
     }
 
+    #[test]
+    fn a_look_ahead_holds_back_only_what_a_secret_may_begin_with() {
+        let redactor = knowing(&["0123456789-0123456789"]);
+        let mut masker = redactor.stream();
+        let mut out = Vec::new();
+        masker.push(b"waiting\n", &mut out);
+        assert_eq!((out.as_slice(), masker.peek().as_slice()), (&b""[..], &b"waiting\n"[..]));
+        masker.push(b"0123", &mut out);
+        assert_eq!([out, masker.peek()].concat(), b"waiting\n");
+    }
+
     proptest! {
         #[test]
         fn however_a_stream_is_cut_it_shows_what_the_whole_text_would(
@@ -277,12 +312,17 @@ mod tests {
             let mut shown = Vec::new();
             let mut rest = text.as_bytes();
             let mut cuts = cuts.iter().cycle();
+            let mut peeks = Vec::new();
             while !rest.is_empty() {
                 let cut = (*cuts.next().unwrap()).min(rest.len());
                 masker.push(&rest[..cut], &mut shown);
                 rest = &rest[cut..];
+                peeks.push([&shown[..], &masker.peek()].concat());
             }
             masker.finish(&mut shown);
+            for peek in peeks {
+                prop_assert!(shown.starts_with(&peek), "a look ahead shows what is shown later and nothing else");
+            }
             let shown = String::from_utf8(shown).unwrap();
             prop_assert_eq!(&shown, &redactor.mask(&text).into_owned());
             for secret in &secrets {

@@ -74,10 +74,12 @@ impl Try {
             () = self.doors.clock.sleep(limit) => {
                 // Told to stop, and given the time to do so: dropping a future stops no process.
                 self.cancel.cancel();
-                let _ = tokio::time::timeout(ENDING, acting).await;
+                let stopped = tokio::time::timeout(ENDING, acting).await;
                 let message = format!("it took longer than {}", HumanDuration(limit));
-                // Nobody saw how far it came.
-                Err(ActionError::new(ErrorKind::Timeout, message).uncertain())
+                // Nobody saw how far it came; what it has left may tell.
+                let mut late = ActionError::new(ErrorKind::Timeout, message).uncertain();
+                late.outputs = stopped.ok().and_then(Result::err).and_then(|stopped| stopped.outputs);
+                Err(late)
             }
         }
     }

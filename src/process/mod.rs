@@ -1,9 +1,14 @@
-//! Processes: started in a group of their own, watched, their output bounded and masked, stopped as a group.
+//! Processes: started in a group of their own, watched, their output bounded and masked, stopped with all they started.
 
 mod capture;
+mod lines;
+mod spool;
 mod stop;
+mod tree;
 
 pub use capture::Captured;
+pub use lines::Listener;
+pub use spool::Spool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,13 +18,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use tree::{Started, Tree};
+
 use crate::base::secret::SecretError;
 use crate::base::{BoxFuture, SecretStore};
 
-/// How long a group is given between being asked to end and being killed.
+/// How long a step's processes are given between being asked to end and being killed.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long the pipes are still read after the process itself has ended: a grandchild may hold them open for ever.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How often orphans that have ended are collected while a process runs.
+const COLLECTING: Duration = Duration::from_millis(500);
 
 /// A process to run.
 #[derive(Debug, Clone)]
@@ -32,6 +41,10 @@ pub struct Spec {
     pub folder: PathBuf,
     /// How many bytes of each stream to keep.
     pub keep: usize,
+    /// Where to put the whole of a stream that is longer than that.
+    pub spool: Option<Spool>,
+    /// Who hears how it is going.
+    pub listener: Option<Listener>,
 }
 
 /// A process that has ended.
@@ -92,7 +105,8 @@ pub enum ProcessError {
 
 /// The door through which processes are started.
 pub trait Processes: Send + Sync {
-    /// Runs a process to its end. When `cancel` fires, its whole group is asked to end, then killed.
+    /// Runs a process to its end. When `cancel` fires, it and all it started are asked to end, then killed. What a
+    /// process leaves running when it ends by itself is left alone.
     fn run(&self, spec: Spec, cancel: CancellationToken) -> BoxFuture<'_, Result<Finished, ProcessError>>;
 }
 
@@ -103,15 +117,16 @@ pub struct LocalProcesses {
     /// Variables that hold secrets and so are not inherited.
     withheld: BTreeSet<String>,
     grace: Duration,
-    /// The groups that run now.
-    groups: Arc<Mutex<BTreeSet<u32>>>,
+    /// What runs now, by the id of the process that was started.
+    running: Arc<Mutex<BTreeMap<u32, Tree>>>,
 }
 
 impl LocalProcesses {
     /// A door that fills in and masks `secrets`, and lets no child inherit the variables they come from.
     pub fn new(secrets: Arc<SecretStore>) -> Self {
+        tree::adopt_orphans();
         let withheld = secrets.variables().map(str::to_owned).collect();
-        Self { secrets, withheld, grace: GRACE, groups: Arc::default() }
+        Self { secrets, withheld, grace: GRACE, running: Arc::default() }
     }
 
     /// Sets the time between asking and killing.
@@ -121,11 +136,10 @@ impl LocalProcesses {
         self
     }
 
-    /// Kills every group that runs now, without asking. For a second Ctrl-C.
+    /// Kills everything that runs now, without asking. For a second Ctrl-C.
     pub fn kill_all(&self) {
-        for group in self.groups.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            stop::kill_group(*group);
-        }
+        let trees: Vec<Tree> = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        stop::kill(&trees);
     }
 
     async fn run_to_end(&self, spec: Spec, cancel: CancellationToken) -> Result<Finished, ProcessError> {
@@ -148,22 +162,30 @@ impl LocalProcesses {
         for (name, value) in &spec.env {
             command.env(name, self.secrets.reveal(value)?);
         }
+        let mark = tree::mark();
+        command.env(tree::VARIABLE, &mark);
         // A group of its own, so that stopping it stops its children too. Never `pre_exec`: it costs the fast spawn.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = tokio::process::Command::from(command).spawn().map_err(not_started)?;
-        let group = child.id();
-        let _listed = group.map(|group| Listed::new(&self.groups, group));
+        let spawn = || tokio::process::Command::from(command).spawn();
+        let (mut child, _started) = Started::start(spawn, tokio::process::Child::id).map_err(not_started)?;
+        let tree = Tree::new(child.id().unwrap_or_default(), mark);
+        let _listed = Listed::new(&self.running, &tree);
 
         let redactor = self.secrets.redactor();
-        let mut stdout = capture::Capture::new(child.stdout.take(), redactor, spec.keep);
-        let mut stderr = capture::Capture::new(child.stderr.take(), redactor, spec.keep);
+        let mut stdout = capture::Capture::new("stdout", child.stdout.take(), redactor, spec.keep)
+            .spooled(spec.spool.clone())
+            .told(spec.listener.clone());
+        let mut stderr = capture::Capture::new("stderr", child.stderr.take(), redactor, spec.keep)
+            .spooled(spec.spool)
+            .told(spec.listener);
         let status = {
+            let mut ending = std::pin::pin!(self.ending(&mut child, &tree, &cancel));
             let mut reading = std::pin::pin!(async { tokio::join!(stdout.read(), stderr.read()) });
             let mut read_all = false;
             let status = loop {
                 tokio::select! {
-                    status = child.wait() => break status,
-                    () = cancel.cancelled() => break stop::stop_group(&mut child, group, self.grace).await,
+                    status = &mut ending => break status,
+                    // Also while it is being stopped: its last words count, and a full pipe would hold it up.
                     _ = &mut reading, if !read_all => read_all = true,
                 }
             };
@@ -180,6 +202,28 @@ impl LocalProcesses {
             stderr: stderr.finish(),
         })
     }
+
+    /// Waits for a process to end, by itself or because it is stopped.
+    async fn ending(
+        &self,
+        child: &mut tokio::process::Child,
+        tree: &Tree,
+        cancel: &CancellationToken,
+    ) -> std::io::Result<std::process::ExitStatus> {
+        let mut collecting = tokio::time::interval_at(tokio::time::Instant::now() + COLLECTING, COLLECTING);
+        loop {
+            tokio::select! {
+                biased;
+                // First, so that a process which ends just then leaves nobody behind.
+                () = cancel.cancelled() => return stop::stop(child, tree, self.grace).await,
+                status = child.wait() => {
+                    tree.collect_group();
+                    return status;
+                }
+                _ = collecting.tick() => tree::collect_orphans(),
+            }
+        }
+    }
 }
 
 impl Processes for LocalProcesses {
@@ -188,22 +232,22 @@ impl Processes for LocalProcesses {
     }
 }
 
-/// A group stands in the list for as long as this lives.
+/// What descends from a process stands in the list for as long as this lives.
 struct Listed {
-    groups: Arc<Mutex<BTreeSet<u32>>>,
-    group: u32,
+    running: Arc<Mutex<BTreeMap<u32, Tree>>>,
+    root: u32,
 }
 
 impl Listed {
-    fn new(groups: &Arc<Mutex<BTreeSet<u32>>>, group: u32) -> Self {
-        groups.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
-        Self { groups: Arc::clone(groups), group }
+    fn new(running: &Arc<Mutex<BTreeMap<u32, Tree>>>, tree: &Tree) -> Self {
+        running.lock().unwrap_or_else(PoisonError::into_inner).insert(tree.root(), tree.clone());
+        Self { running: Arc::clone(running), root: tree.root() }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
     }
 }
 
@@ -234,6 +278,8 @@ mod tests {
             env: BTreeMap::from([("TOKEN".to_owned(), crate::base::secret::reference("token"))]),
             folder: std::env::temp_dir(),
             keep: 1024,
+            spool: None,
+            listener: None,
         }
     }
 

@@ -1,31 +1,62 @@
-//! Stops a process group: ask, wait, kill.
+//! Stops a step's processes: ask, wait, kill.
 
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::process::Child;
 
-/// Asks the whole group to end, waits `grace`, then kills what is left of it.
-pub(super) async fn stop_group(child: &mut Child, group: Option<u32>, grace: Duration) -> std::io::Result<ExitStatus> {
-    signal(group, Signal::TERM);
-    let ended = tokio::time::timeout(grace, child.wait()).await;
-    // Even when the leader ended in time, a child of its own may have ignored the request.
-    signal(group, Signal::KILL);
-    match ended {
-        Ok(status) => status,
-        Err(_) => child.wait().await,
+use super::tree::{Tree, collect_orphans};
+
+/// How often it is looked who is left; the pauses grow from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// How long killing is tried. Only what hangs in the system itself outlives a kill, and nothing here can help it.
+const KILLING: Duration = Duration::from_secs(2);
+
+/// Asks all of them to end, waits `grace` for all of them, then kills who is left. The child itself may have ended.
+pub(super) async fn stop(child: &mut Child, tree: &Tree, grace: Duration) -> std::io::Result<ExitStatus> {
+    tree.signal(Signal::TERM);
+    let all = async {
+        let status = child.wait().await;
+        tree.collect_group();
+        gone(tree, || ()).await;
+        status
+    };
+    if let Ok(status) = tokio::time::timeout(grace, all).await {
+        return status;
+    }
+    let kill = || tree.signal(Signal::KILL);
+    kill();
+    let status = child.wait().await;
+    tree.collect_group();
+    let _ = tokio::time::timeout(KILLING, gone(tree, kill)).await;
+    status
+}
+
+/// Returns when nobody is left; while somebody is, `press` is called now and again.
+async fn gone(tree: &Tree, press: impl Fn()) {
+    let mut pause = PAUSES.0;
+    loop {
+        collect_orphans();
+        if !tree.is_alive() {
+            return;
+        }
+        press();
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
     }
 }
 
-/// Kills a group without asking.
-pub(super) fn kill_group(group: u32) {
-    signal(Some(group), Signal::KILL);
-}
-
-/// A group that is gone already is what was wanted, so an error says nothing new.
-fn signal(group: Option<u32>, signal: Signal) {
-    if let Some(pid) = group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, signal);
+/// Kills all of them without asking, and again those who were started meanwhile.
+pub(super) fn kill(trees: &[Tree]) {
+    let began = std::time::Instant::now();
+    loop {
+        for tree in trees {
+            tree.signal(Signal::KILL);
+        }
+        if began.elapsed() > KILLING || !trees.iter().any(Tree::is_alive) {
+            return;
+        }
+        std::thread::sleep(PAUSES.0);
     }
 }

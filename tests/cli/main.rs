@@ -7,5 +7,7 @@ mod gates;
 mod language;
 mod output;
 mod people;
+#[cfg(target_os = "linux")]
+mod processes;
 mod runs;
 mod support;
