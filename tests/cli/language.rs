@@ -173,3 +173,22 @@ fn a_plan_stored_by_the_first_format_still_reads() {
     let changed = stored.replace("open.txt", "shut.txt");
     assert!(runbook::plan::Plan::from_json(&changed).unwrap_err().to_string().contains("does not match its digest"));
 }
+
+#[test]
+fn a_value_that_is_no_text_is_printed_in_words_and_variables() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        r#"runbook: a
+inputs: { n: { type: integer, default: 3 }, on: { type: boolean, default: true }, gone: { type: string } }
+steps:
+  word: { argv: [sh, -c, 'echo "$0 $1" > word', "{{ inputs.n }}", "{{ [1, inputs.on] }}"] }
+  variable: { run: 'echo "$N $ON" > variable', env: { N: "{{ inputs.n }}", ON: "{{ inputs.on }}" } }
+  nothing: { argv: [echo, "{{ inputs.gone }}"], allow_failure: true }
+"#,
+    );
+    let said = place.run(&["run", "a.yaml", "-y"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!((place.read("word").as_str(), place.read("variable").as_str()), ("3 [1,true]\n", "3 true\n"));
+    assert!(said.stderr.contains("it has no value here; give it one with `| default('…', true)`"), "{}", said.stderr);
+}
