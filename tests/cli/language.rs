@@ -71,6 +71,50 @@ fn a_file_that_is_called_and_named_is_told_of_once() {
         let said = place.run(files);
         assert_eq!(said.stderr.matches("unknown key `tiemout`").count(), 1, "{}", said.stderr);
     }
+    // Also when it cannot be read at all and is called again and again.
+    place.write(
+        "caller.yaml",
+        "runbook: caller\nsteps:\n  s: { call: parts/broken.yaml }\n  t: { call: parts/broken.yaml }\n",
+    );
+    for command in ["check", "plan", "run"] {
+        let said = place.run(&[command, "caller.yaml"]);
+        assert_eq!(said.stderr.matches("unclosed bracket").count(), 1, "{command}\n{}", said.stderr);
+    }
+}
+
+#[test]
+fn what_a_called_runbook_is_given_later_is_not_guessed() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        r#"runbook: a
+steps:
+  find: { argv: [hostname], effect: read }
+  use: { needs: [find], call: b.yaml, with: { host: "{{ find.outputs.stdout }}", port: 80 } }
+"#,
+    );
+    place.write(
+        "b.yaml",
+        r#"runbook: b
+inputs: { host: { type: string, default: localhost }, port: { type: integer } }
+steps:
+  known: { argv: [echo, "{{ inputs.port }}"], if: "inputs.port == 80" }
+  later: { argv: [echo, "{{ inputs.host | default('nowhere') }}"], if: "inputs.host is defined" }
+  all: { argv: [echo, "{{ inputs | length }}"] }
+"#,
+    );
+    let said = place.run(&["plan", "a.yaml", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+    let calls = &plan["steps"][1]["calls"];
+    assert_eq!(calls["inputs"], serde_json::json!({ "host": "‹find.outputs.stdout›", "port": 80 }));
+    let seen: Vec<(&str, &str)> = calls["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (step["verdict"].as_str().unwrap(), step["does"][0]["argv"][1].as_str().unwrap()))
+        .collect();
+    let guess = "‹inputs.host | default('nowhere')›";
+    assert_eq!(seen, [("always", "80"), ("open", guess), ("always", "‹inputs | length›")]);
 }
 
 #[test]
@@ -133,6 +177,35 @@ error: 1 error; nothing was started
 "
     );
     assert_eq!(place.run(&["check", "r8.yaml"]).code, Some(0));
+    // Also when the deep end was found by a shorter way before.
+    place.write("short.yaml", "runbook: short\nsteps:\n  far: { call: r20.yaml }\n  near: { call: r8.yaml }\n");
+    let said = place.run(&["check", "short.yaml"]);
+    assert!(said.stderr.contains("calls lie deeper in each other than 32"), "{}", said.stderr);
+}
+
+#[test]
+fn calls_that_grow_beyond_any_measure_are_refused_at_the_call_that_is_too_much() {
+    let place = Place::new();
+    for number in 0..30 {
+        let next = number + 1;
+        let text =
+            format!("runbook: r{number}\nsteps:\n  a: {{ call: r{next}.yaml }}\n  b: {{ call: r{next}.yaml }}\n");
+        place.write(&format!("r{number}.yaml"), &text);
+    }
+    place.write("r30.yaml", "runbook: r30\nsteps:\n  s: { argv: [echo] }\n");
+    let said = place.run(&["check", "r0.yaml"]);
+    assert_eq!(
+        said.stderr,
+        "\
+error[too-many-steps]: with this call a run would have more than 1000000 steps
+ --> r11.yaml:4:14
+  |
+4 |   b: { call: r12.yaml }
+  |              ^^^^^^^^
+
+error: 1 error; nothing was started
+"
+    );
 }
 
 #[test]
