@@ -2,6 +2,7 @@
 //!
 //! The runbooks stand in `tests/cli/language/`, beside what the program has to say about them.
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::support::{Place, copy, repository, said};
@@ -264,4 +265,108 @@ steps:
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert_eq!((place.read("word").as_str(), place.read("variable").as_str()), ("3 [1,true]\n", "3 true\n"));
     assert!(said.stderr.contains("it has no value here; give it one with `| default('…', true)`"), "{}", said.stderr);
+}
+
+#[test]
+fn a_plan_says_what_could_not_begin_with_these_inputs() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        r#"runbook: a
+inputs: { names: { type: string, required: true }, count: { type: string } }
+steps:
+  each: { for_each: { in: "inputs.names | split(',')" }, argv: [echo, "{{ item }}"] }
+  no_list: { for_each: { in: inputs.names }, argv: [echo] }
+  maps: { for_each: { in: "[{ 'id': inputs.names }, { 'id': [1] }]", key: item.id }, argv: [echo] }
+  call: { call: b.yaml, with: { count: "{{ inputs.count }}", name: "{{ inputs.count }}" } }
+"#,
+    );
+    place.write(
+        "b.yaml",
+        "runbook: b\ninputs: { count: { type: integer }, name: { type: string, required: true } }\nsteps:\n  s: { argv: [echo] }\n",
+    );
+    let said = |inputs: &[&str]| -> Vec<String> {
+        let said = place.run(&[&["plan", "a.yaml"], inputs].concat());
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        let problems = said.stdout.lines().filter_map(|line| line.trim().strip_prefix("CANNOT BEGIN: "));
+        problems.map(str::to_owned).collect()
+    };
+    assert_eq!(
+        said(&["-i", "names=x,y,x", "-i", "count=many"]),
+        [
+            "two items have the key `x`",
+            "`inputs.names` is no list",
+            "item 2: its key is no text and no number",
+            "input `count`: a whole number is expected, not `many`",
+        ]
+    );
+    assert_eq!(
+        said(&["-i", "names=x"]),
+        ["`inputs.names` is no list", "item 2: its key is no text and no number", "input `name` is required"]
+    );
+}
+
+/// What an author may do to a file by a slip of the hand.
+#[derive(Debug, Clone)]
+enum Slip {
+    DropLine(prop::sample::Index),
+    SwapLines(prop::sample::Index, prop::sample::Index),
+    Cut(prop::sample::Index, usize),
+    Insert(prop::sample::Index, &'static str),
+}
+
+fn slip() -> impl Strategy<Value = Slip> {
+    const WORDS: [&str; 18] =
+        ["{", "}", "[", "]", ":", "\"", "{{", "}}", " ", "\n", "~", "5", "item", "- ", "&a ", "*a", "ü", "|\n"];
+    prop_oneof![
+        any::<prop::sample::Index>().prop_map(Slip::DropLine),
+        any::<(prop::sample::Index, prop::sample::Index)>().prop_map(|(one, other)| Slip::SwapLines(one, other)),
+        (any::<prop::sample::Index>(), 1_usize..6).prop_map(|(at, length)| Slip::Cut(at, length)),
+        (any::<prop::sample::Index>(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Slip::Insert(at, word)),
+    ]
+}
+
+fn slipped(text: &str, slip: &Slip) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let mut letters: Vec<char> = text.chars().collect();
+    match slip {
+        _ if letters.is_empty() => {}
+        Slip::DropLine(at) => drop(lines.remove(at.index(lines.len()))),
+        Slip::SwapLines(one, other) => {
+            let (one, other) = (one.index(lines.len()), other.index(lines.len()));
+            lines.swap(one, other);
+        }
+        Slip::Cut(at, length) => {
+            let at = at.index(letters.len());
+            letters.drain(at..(at + length).min(letters.len()));
+            return letters.into_iter().collect();
+        }
+        Slip::Insert(at, word) => {
+            let at = at.index(letters.len());
+            letters.splice(at..at, word.chars());
+            return letters.into_iter().collect();
+        }
+    }
+    lines.concat()
+}
+
+proptest! {
+    #[test]
+    fn whatever_an_author_slips_on_is_told_with_its_place(
+        name in prop::sample::select(&["right", "top", "limits", "loops", "undo", "calls", "parts/region"][..]),
+        slips in prop::collection::vec(slip(), 1..6),
+    ) {
+        let text = slips.iter().fold(expected(&format!("{name}.yaml")), |text, slip| slipped(&text, slip));
+        let file = repository("tests/cli/language").join(format!("{name}.yaml"));
+        let source = runbook::base::Source::new(file.display().to_string(), text);
+        let problems = match runbook::runbook::load_in(file.parent().unwrap(), source) {
+            Ok(loaded) => runbook::plan::check(&loaded, &runbook::actions::builtin()),
+            Err(problems) => problems,
+        };
+        for problem in problems {
+            let length = problem.source.text.len();
+            prop_assert!(problem.span.is_none_or(|span| span.start <= span.end && span.end <= length), "{:?}", problem);
+            prop_assert!(problem.render(false).contains(&problem.message));
+        }
+    }
 }
