@@ -351,6 +351,7 @@ fn slipped(text: &str, slip: &Slip) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_an_author_slips_on_is_told_with_its_place(
         name in prop::sample::select(&["right", "top", "limits", "loops", "undo", "calls", "parts/region"][..]),
