@@ -127,6 +127,9 @@ fn loop_text(each: &PlannedLoop, line: &mut dyn FnMut(&str)) {
         let listed = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
         line(&format!("                 {count}: {listed}{more}"));
     }
+    if let Some(problem) = &each.problem {
+        line(&format!("                 CANNOT BEGIN: {problem}"));
+    }
     let at_once = each
         .at_most
         .map_or_else(|| "as many at once as the run allows".to_owned(), |most| format!("at most {most} at once"));
@@ -146,6 +149,9 @@ fn call_text(call: &PlannedCall, line: &mut dyn FnMut(&str)) {
     let width = call.inputs.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in &call.inputs {
         line(&format!("                 {name:width$}  {}", input_text(value)));
+    }
+    for problem in &call.problems {
+        line(&format!("                 CANNOT BEGIN: {problem}"));
     }
     for (theirs, ours) in &call.secrets {
         line(&format!("                 is given the secret {ours} as {theirs}"));

@@ -257,8 +257,8 @@ impl Checker<'_> {
             .help = help;
         }
         // An `undo` that could not be read is there all the same.
-        let has_undo = step.undo.is_some() || self.loaded.has(&[section, id.as_str(), "undo"]);
-        if measure.on_expiry == OnExpiry::Undo && !has_undo {
+        let has_undo = || step.undo.is_some() || self.loaded.has(&[section, id.as_str(), "undo"]);
+        if measure.on_expiry == OnExpiry::Undo && !has_undo() {
             let message =
                 format!("the measure of step `{id}` is to be undone when it expires, but the step has no `undo`");
             self.error(&[section, id.as_str(), "measure", "on_expiry"], "no-undo", message).help =

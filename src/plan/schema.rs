@@ -18,6 +18,10 @@ pub fn schema(registry: &Registry) -> Value {
     let per_action: Vec<Value> = registry.iter().map(|action| per_action(action.as_ref(), &mut generator)).collect();
     if let Some(undo) = definitions.get_mut("Undo").and_then(Value::as_object_mut) {
         undo.insert("anyOf".to_owned(), json!(["uses", "run", "argv"].map(|act| json!({ "required": [act] }))));
+        undo.insert("allOf".to_owned(), json!(per_action));
+    }
+    if let Some(verify) = definitions.get_mut("Verify").and_then(Value::as_object_mut) {
+        verify.insert("allOf".to_owned(), json!(per_action));
     }
     definitions.insert("Step".to_owned(), step(per_action));
     definitions.insert("ActionName".to_owned(), action_names(registry));

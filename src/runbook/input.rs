@@ -237,6 +237,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_counts_as_not_given() {
+        let declared = IndexMap::from([
+            ("size".to_owned(), Input { default: Some(json!(3)), ..input(InputType::Integer) }),
+            ("team".to_owned(), input(InputType::String)),
+            ("project".to_owned(), Input { required: true, ..input(InputType::String) }),
+        ]);
+        let nothing = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+        let mut given: BTreeMap<String, Value> = nothing(&["size", "team", "project"]);
+        let problems = resolve(&declared, &given).unwrap_err();
+        assert_eq!(problems, [InputProblem::Missing { name: "project".to_owned(), description: None }]);
+        given.insert("project".to_owned(), json!("shop"));
+        assert_eq!(
+            Value::from_iter(resolve(&declared, &given).unwrap()),
+            json!({ "size": 3, "team": null, "project": "shop" })
+        );
+    }
+
+    #[test]
     fn every_problem_is_reported_at_once() {
         let declared = IndexMap::from([
             ("project".to_owned(), Input { required: true, ..input(InputType::String) }),

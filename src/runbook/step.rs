@@ -499,3 +499,48 @@ fn thousandths(number: &serde_json::Number) -> Option<u64> {
     let whole: u64 = whole.parse().ok()?;
     whole.checked_mul(1000)?.checked_add(fraction.parse().ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::runbook::Scope;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1e6f64..1e6).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_that_is_written_out_means_itself(items in prop::collection::vec(any_value(), 0..5)) {
+            let list = Value::from(items);
+            if let Some(text) = literal(&list) {
+                let expression = Expression(text);
+                prop_assert_eq!(expression.references(), Ok(Vec::new()));
+                prop_assert_eq!(expression.value(&Scope::default()).unwrap(), list);
+            }
+        }
+    }
+
+    #[test]
+    fn only_braces_in_a_text_keep_a_list_from_being_written_out() {
+        assert_eq!(literal(&json!([{ "a": { "b": 1 } }])).as_deref(), Some(r#"[{ "a": { "b": 1 } }]"#));
+        assert_eq!(literal(&json!(["{{ x }}"])), None);
+        assert_eq!(literal(&json!([{ "{% x": 1 }])), None);
+    }
+}

@@ -12,9 +12,7 @@ use crate::runbook::{ForEach, Scope};
 impl Checker<'_> {
     pub(super) fn for_each(&mut self, section: &str, id: &StepId, each: &ForEach) {
         let at = |part: &'static str| [section, id.as_str(), "for_each", part];
-        let is_a_step =
-            ["steps", "finally"].iter().any(|section| self.loaded.names(section).any(|name| name == each.name));
-        if is_a_step {
+        if StepId::new(&each.name).is_ok_and(|name| self.loaded.runbook.step(&name).is_some()) {
             let message = format!("an item cannot be called `{}`: that is the name of a step", each.name);
             self.error(&at("as"), "name", message).help = Some("choose a name that nothing else has".to_owned());
         }

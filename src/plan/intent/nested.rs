@@ -10,8 +10,8 @@ use super::{Known, PlannedStep, ahead, steps_ahead, template_ahead, text_ahead};
 use crate::action::Registry;
 use crate::base::HumanDuration;
 use crate::plan::Plan;
-use crate::runbook::template::json_value;
-use crate::runbook::{Does, Expression, FailAfter, ForEach, Templated};
+use crate::runbook::template::{Reference, json_value};
+use crate::runbook::{Does, Expression, FailAfter, ForEach, InputProblem, Templated};
 
 /// A loop, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +35,9 @@ pub struct PlannedLoop {
     /// The keys of its items; `None` when only the run can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<String>>,
+    /// Why it could not begin, when that is known already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A called runbook, with all that it would do.
@@ -49,6 +52,9 @@ pub struct PlannedCall {
     pub file: String,
     /// The values of its inputs; `‹…›` where only the run can tell.
     pub inputs: IndexMap<String, Value>,
+    /// Values that it will not take, as far as they are known already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// The secrets it is given: by the name it knows them by, the name that the caller knows.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
@@ -80,6 +86,11 @@ pub(super) fn locks_ahead(plan: &Plan, known: &Known) -> Vec<PlannedLock> {
 }
 
 pub(super) fn loop_ahead(each: &ForEach, known: &Known) -> PlannedLoop {
+    let (items, problem) = match keys_ahead(each, known) {
+        None => (None, None),
+        Some(Ok(keys)) => (Some(keys), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
     PlannedLoop {
         list: each.items.clone(),
         name: each.name.clone(),
@@ -90,36 +101,64 @@ pub(super) fn loop_ahead(each: &ForEach, known: &Known) -> PlannedLoop {
             FailAfter::Items(count) => count.into(),
             FailAfter::Percent(percent) => format!("{percent}%").into(),
         },
-        items: keys_ahead(each, known),
+        items,
+        problem,
     }
 }
 
-/// The keys of the items, when the list is known.
-fn keys_ahead(each: &ForEach, known: &Known) -> Option<Vec<String>> {
+/// The keys of the items, when the list is known, or why the loop could not begin with it.
+fn keys_ahead(each: &ForEach, known: &Known) -> Option<Result<Vec<String>, String>> {
     if !known.has(&each.items.references().ok()?) {
         return None;
     }
-    let Ok(Value::Array(items)) = each.items.value(&known.scope) else { return None };
-    let key_of = |item: &Value| {
-        let found = match &each.key {
-            None => item.clone(),
-            Some(key) => {
-                let mut scope = known.scope.clone();
-                scope.set(each.name.as_str(), json_value(item));
-                key.value(&scope).ok()?
-            }
-        };
-        Some(match found {
-            Value::String(text) => text,
-            other => other.to_string(),
-        })
+    let items = match each.items.value(&known.scope) {
+        Ok(Value::Array(items)) => items,
+        Ok(_) => return Some(Err(format!("`{}` is no list", each.items))),
+        Err(error) => return Some(Err(error.message)),
     };
-    items.iter().map(key_of).collect()
+    if !each.key.as_ref().is_none_or(|key| key.references().is_ok_and(|names| is_of_item(each, known, &names))) {
+        return None;
+    }
+    let mut keys: Vec<String> = Vec::with_capacity(items.len());
+    let mut seen = BTreeSet::new();
+    for (index, item) in items.iter().enumerate() {
+        let key = match key_of(each, item, known) {
+            Ok(key) => key,
+            Err(reason) => return Some(Err(format!("item {}: {reason}", index + 1))),
+        };
+        if !seen.insert(key.clone()) {
+            return Some(Err(format!("two items have the key `{key}`")));
+        }
+        keys.push(key);
+    }
+    Some(Ok(keys))
+}
+
+fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> bool {
+    let others: Vec<Reference> = names.iter().filter(|name| name.root() != each.name).cloned().collect();
+    known.has(&others)
+}
+
+fn key_of(each: &ForEach, item: &Value, known: &Known) -> Result<String, String> {
+    let found = match &each.key {
+        None => item.clone(),
+        Some(key) => {
+            let mut scope = known.scope.clone();
+            scope.set(each.name.as_str(), json_value(item));
+            key.value(&scope).map_err(|error| error.message)?
+        }
+    };
+    match found {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err("its key is no text and no number".to_owned()),
+    }
 }
 
 pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: &Known) -> Option<PlannedCall> {
     let Does::Call(call) = &plan.step(place).does else { return None };
     let declared = &plan.called_runbook(place)?.inputs;
+    let mut problems = Vec::new();
     let mut later = BTreeSet::new();
     let mut inputs = IndexMap::new();
     for (name, input) in declared {
@@ -128,11 +167,21 @@ pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: 
             None => (Value::Null, true),
         };
         let value = if value.is_null() { input.default.clone().unwrap_or_default() } else { value };
-        let read = if is_known && !value.is_null() { input.read(&value).ok() } else { None };
         if !is_known {
             later.insert(name.clone());
+            inputs.insert(name.clone(), value);
+        } else if value.is_null() {
+            if input.required {
+                problems.push(InputProblem::Missing { name: name.clone(), description: None }.to_string());
+            }
+            inputs.insert(name.clone(), value);
+        } else {
+            let read = input.read(&value).unwrap_or_else(|reason| {
+                problems.push(InputProblem::Unfit { name: name.clone(), reason }.to_string());
+                value
+            });
+            inputs.insert(name.clone(), read);
         }
-        inputs.insert(name.clone(), read.unwrap_or(value));
     }
     let called = plan.called_ahead(place, inputs)?;
     let known = Known::of(&called, later);
@@ -142,6 +191,7 @@ pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: 
         title: runbook.title.clone(),
         file: called.file().to_owned(),
         inputs: called.inputs().clone(),
+        problems,
         secrets: call.secrets.clone(),
         locks: locks_ahead(&called, &known),
         timeout: runbook.timeout,

@@ -1,6 +1,6 @@
 //! Loads every runbook that a runbook calls, each file once, and refuses one that would call itself.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Loaded, load, read};
@@ -10,10 +10,12 @@ use crate::runbook::{Call, Does, call_key};
 
 /// How deep calls may lie in each other.
 const DEEPEST: usize = 32;
+/// How many steps a run may have with those of every call. Calls that call twice grow beyond any measure.
+const MOST_STEPS: usize = 1_000_000;
 
 /// Reads what `root` calls, from its folder on. What is wrong stands in the problems of whoever calls.
 pub(super) fn load_called(root: &mut Loaded, folder: &Path, file: Option<&Path>) {
-    let mut loader = Loader { folder, root, seen: BTreeSet::new(), way: Vec::new() };
+    let mut loader = Loader { folder, root, seen: BTreeMap::new(), way: Vec::new() };
     let name = file.map_or_else(|| loader.root.source.name.clone(), |file| file_name(file).to_owned());
     loader.follow("", name, file.and_then(|file| file.canonicalize().ok()));
 }
@@ -22,10 +24,18 @@ struct Loader<'l> {
     /// Where the runbook of the whole plan lies.
     folder: &'l Path,
     root: &'l mut Loaded,
-    /// Keys that were looked for, found or not: each file is read once, and what is wrong with it is told once.
-    seen: BTreeSet<String>,
+    /// What has been found under each key: each file is read once, and what is wrong with it is told once.
+    seen: BTreeMap<String, Extent>,
     /// The runbooks that are being followed, from the root on.
     way: Vec<Caller>,
+}
+
+/// How much there is of a runbook with all that it calls.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    /// How deep its calls lie in each other.
+    depth: usize,
+    steps: usize,
 }
 
 /// A runbook on the way to the one that is looked at.
@@ -38,18 +48,33 @@ struct Caller {
 
 impl Loader<'_> {
     /// Loads what the runbook of this key calls.
-    fn follow(&mut self, key: &str, name: String, file: Option<PathBuf>) {
+    fn follow(&mut self, key: &str, name: String, file: Option<PathBuf>) -> Extent {
         self.way.push(Caller { key: key.to_owned(), name, file });
+        let runbook = &self.runbook(key).runbook;
+        let mut extent = Extent { depth: 0, steps: runbook.steps.len() + runbook.finally.len() };
         for (section, id, call) in calls(self.runbook(key)) {
             let at = [section, id.as_str(), "call"];
-            if let Err(problems) = self.called(key, &call, &at) {
-                self.runbook_mut(key).problems.extend(problems);
+            match self.called(key, &call, &at) {
+                Ok(inner) => {
+                    let before = extent.steps;
+                    extent.depth = extent.depth.max(inner.depth + 1);
+                    extent.steps = before.saturating_add(inner.steps);
+                    // Told at the call that makes it too much, and not again by everybody above.
+                    if extent.steps > MOST_STEPS && before.max(inner.steps) <= MOST_STEPS {
+                        let from = self.runbook(key);
+                        let message = format!("with this call a run would have more than {MOST_STEPS} steps");
+                        let problem = Diagnostic::error(&from.source, from.span(&at), "too-many-steps", message);
+                        self.runbook_mut(key).problems.push(problem);
+                    }
+                }
+                Err(problems) => self.runbook_mut(key).problems.extend(problems),
             }
         }
         self.way.pop();
+        extent
     }
 
-    fn called(&mut self, caller: &str, call: &Call, at: &[&str]) -> Result<(), Vec<Diagnostic>> {
+    fn called(&mut self, caller: &str, call: &Call, at: &[&str]) -> Result<Extent, Vec<Diagnostic>> {
         let key = call_key(caller, &call.file);
         let path = self.folder.join(&key);
         let problem = |loader: &Self, code, message: String| {
@@ -76,13 +101,15 @@ impl Loader<'_> {
                 problem(self, "recursion", message).help("a run must come to an end; take one of these calls away"),
             ]);
         }
-        if self.way.len() > DEEPEST {
+        let seen = self.seen.get(&key).copied();
+        if self.way.len() + seen.unwrap_or_default().depth > DEEPEST {
             let message = format!("calls lie deeper in each other than {DEEPEST}");
             return Err(vec![problem(self, "recursion", message)]);
         }
-        if !self.seen.insert(key.clone()) {
-            return Ok(());
+        if let Some(extent) = seen {
+            return Ok(extent);
         }
+        self.seen.insert(key.clone(), Extent::default());
         let loaded = match read(&path) {
             Ok(source) => load(source)?,
             Err(problems) => match problems.as_slice() {
@@ -95,8 +122,9 @@ impl Loader<'_> {
             },
         };
         self.root.called.insert(key.clone(), loaded);
-        self.follow(&key, key.clone(), Some(canonical));
-        Ok(())
+        let extent = self.follow(&key, key.clone(), Some(canonical));
+        self.seen.insert(key, extent);
+        Ok(extent)
     }
 
     fn runbook(&self, key: &str) -> &Loaded {
