@@ -8,7 +8,8 @@ use tokio::process::Child;
 
 use super::tree::{Tree, collect_orphans};
 
-/// How often it is looked who is left; the pauses grow from the first to the second.
+/// How often it is looked who is left; the pauses grow from the first to the second, except while killing: whoever goes on
+/// starting others must be outrun.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// How long killing is tried. Only what hangs in the system itself outlives a kill, and nothing here can help it.
 const KILLING: Duration = Duration::from_secs(2);
@@ -19,31 +20,32 @@ pub(super) async fn stop(child: &mut Child, tree: &Tree, grace: Duration) -> std
     let all = async {
         let status = child.wait().await;
         tree.collect_group();
-        gone(tree, || ()).await;
+        gone(tree, None).await;
         status
     };
     if let Ok(status) = tokio::time::timeout(grace, all).await {
         return status;
     }
-    let kill = || tree.signal(Signal::KILL);
-    kill();
+    tree.signal(Signal::KILL);
     let status = child.wait().await;
     tree.collect_group();
-    let _ = tokio::time::timeout(KILLING, gone(tree, kill)).await;
+    let _ = tokio::time::timeout(KILLING, gone(tree, Some(Signal::KILL))).await;
     status
 }
 
-/// Returns when nobody is left; while somebody is, `press` is called now and again.
-async fn gone(tree: &Tree, press: impl Fn()) {
+/// Returns when nobody is left; whoever is left meanwhile is sent `signal`.
+async fn gone(tree: &Tree, signal: Option<Signal>) {
     let mut pause = PAUSES.0;
     loop {
         collect_orphans();
         if !tree.is_alive() {
             return;
         }
-        press();
+        match signal {
+            Some(signal) => tree.signal(signal),
+            None => pause = (pause * 2).min(PAUSES.1),
+        }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
     }
 }
 

@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group
 /// The variable that holds the mark. Its value is a path: a runbook that is run by a step of another one adds to it.
 pub(super) const VARIABLE: &str = "RUNBOOK_PROCESS";
 
+/// How often it is looked in a row whether somebody runs, while others come and go.
+const LOOKS: usize = 10;
+
 /// The children that this program has started and waits for itself; held while one is being started.
 static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
@@ -87,7 +90,7 @@ impl Tree {
     /// Sends a signal to the group and to everybody who has left it.
     pub(super) fn signal(&self, signal: Signal) {
         // Looked up first: with the group go the parents by whom the others are found.
-        let members = self.members();
+        let members = self.members(&descendants());
         // Who is gone already is what was wanted, so an error says nothing new.
         if let Some(group) = pid(self.root) {
             let _ = kill_process_group(group, signal);
@@ -101,11 +104,23 @@ impl Tree {
 
     /// Does any of them still run?
     pub(super) fn is_alive(&self) -> bool {
-        if cfg!(target_os = "linux") {
-            !self.members().is_empty()
-        } else {
-            pid(self.root).is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+        if !cfg!(target_os = "linux") {
+            return pid(self.root).is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok());
         }
+        // Whoever starts another and ends while it is being looked has ended when its line is read, and the other was not
+        // in the list yet. So nobody is there only when two looks find the same dead; nothing is collected in between.
+        let mut dead = None;
+        for _ in 0..LOOKS {
+            let all = descendants();
+            if !self.members(&all).is_empty() {
+                return true;
+            }
+            let now: BTreeSet<_> = all.iter().filter(|seen| !seen.runs).map(|seen| (seen.pid, seen.start)).collect();
+            if dead.replace(now.clone()) == Some(now) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Collects the orphans of the group. Only after the step's own process was waited for: it is in there, too.
@@ -114,12 +129,11 @@ impl Tree {
         while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
     }
 
-    /// Everybody who runs, descends from this program and belongs to the step.
-    fn members(&self) -> Vec<Seen> {
-        let all = descendants();
+    /// Those of the descendants of this program who run and belong to the step.
+    fn members(&self, all: &[Seen]) -> Vec<Seen> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = BTreeSet::new();
-        for seen in &all {
+        for seen in all {
             // Parents stand before their children.
             let related = seen.pid == self.root || seen.group == self.root || ids.contains(&seen.parent);
             if related || known.contains(&(seen.pid, seen.start)) || self.is_marked(seen.pid) {
@@ -127,7 +141,7 @@ impl Tree {
                 known.insert((seen.pid, seen.start));
             }
         }
-        all.into_iter().filter(|seen| seen.runs && ids.contains(&seen.pid)).collect()
+        all.iter().copied().filter(|seen| seen.runs && ids.contains(&seen.pid)).collect()
     }
 
     fn is_marked(&self, pid: u32) -> bool {

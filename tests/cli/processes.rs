@@ -40,13 +40,23 @@ fn zombies_of(parent: u32) -> usize {
         .count()
 }
 
-/// Ends what a test leaves running on purpose, also when it fails.
-struct Leftovers(Vec<u32>);
+/// Ends whatever still runs in a place when a test is over: what was left on purpose, and all of it when the test fails.
+struct Leftovers(PathBuf);
+
+impl Leftovers {
+    fn of(place: &Place) -> Self {
+        Self(place.folder())
+    }
+}
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        for pid in &self.0 {
-            let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        let Ok(folder) = fs::read_dir("/proc") else { return };
+        for entry in folder.filter_map(Result::ok) {
+            let id = entry.file_name().into_string().unwrap_or_default();
+            if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == self.0) {
+                let _ = std::process::Command::new("kill").args(["-9", &id]).status();
+            }
         }
     }
 }
@@ -74,6 +84,7 @@ const DAEMONS: &str = r#"
 #[test]
 fn who_ignores_the_request_is_killed_with_all_it_started() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         &format!(
@@ -103,6 +114,7 @@ steps:
 #[test]
 fn a_deaf_daemon_without_parent_group_and_environment_is_killed() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("deaf", "trap '' TERM\necho $$ > daemons\nwhile :; do sleep 0.1; done\n");
     // Its parent hears the request and ends first.
     let script = r#"env -i PATH="$PATH" setsid sh deaf & while :; do sleep 0.1; done"#;
@@ -117,6 +129,7 @@ fn a_deaf_daemon_without_parent_group_and_environment_is_killed() {
 #[test]
 fn who_is_started_in_answer_to_the_request_is_stopped_too() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("deaf", "trap '' TERM\necho $$ > daemons\nwhile :; do sleep 0.1; done\n");
     let script = "trap \"setsid sh deaf & exit 0\" TERM; touch up; while :; do sleep 0.05; done";
     place.write("a.yaml", &format!("runbook: a\nsteps:\n  s: {{ run: '{script}' }}\n"));
@@ -132,6 +145,7 @@ fn who_is_started_in_answer_to_the_request_is_stopped_too() {
 #[test]
 fn a_daemon_is_asked_before_it_is_killed_and_given_time() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "daemon",
         "trap 'sleep 0.3; echo tidied > tidied; exit 0' TERM\necho $$ > daemons\nwhile :; do sleep 0.05; done\n",
@@ -148,6 +162,7 @@ fn a_daemon_is_asked_before_it_is_killed_and_given_time() {
 #[test]
 fn a_step_that_took_too_long_leaves_no_daemon() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("daemons", "");
     let script = format!("{DAEMONS}      echo so far\n      while :; do sleep 0.1; done\n");
     place.write("a.yaml", &format!("runbook: a\nsteps:\n  slow:\n    timeout: 3s\n    run: |\n{script}"));
@@ -163,6 +178,7 @@ fn a_step_that_took_too_long_leaves_no_daemon() {
 #[test]
 fn a_second_signal_kills_everything_at_once() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         &format!(
@@ -192,6 +208,7 @@ steps:
 #[test]
 fn of_twenty_steps_with_daemons_only_the_stopped_one_loses_its_own() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     let mut text = "runbook: a\nsteps:\n".to_owned();
     for number in 0..20 {
         let limit = if number == 7 { ", timeout: 4s" } else { "" };
@@ -203,20 +220,20 @@ fn of_twenty_steps_with_daemons_only_the_stopped_one_loses_its_own() {
     let run = place.start(&["run", "a", "--concurrency", "20"]);
     let ids = |number: u32| written_ids(&place, &format!("daemon{number}"));
     until("all daemons are up", || (0..20).all(|number| ids(number).len() == 1));
-    let mut others = Leftovers((0..20).filter(|number| *number != 7).flat_map(ids).collect());
+    let others: Vec<u32> = (0..20).filter(|number| *number != 7).flat_map(ids).collect();
     until("the seventh was stopped", || !is_alive(ids(7)[0]));
     until("its end is in the log", || place.events().iter().any(|event| event.starts_with("attempt_finished s7")));
-    assert!(others.0.iter().all(|pid| is_alive(*pid)));
+    assert_eq!(alive(&others), others);
     place.write("go", "");
     assert_eq!(ended(run).code, Some(1));
     // They were left behind by steps that succeeded, and the run was not stopped.
-    others.0.retain(|pid| is_alive(*pid));
-    assert_eq!(others.0.len(), 19);
+    assert_eq!(alive(&others).len(), 19);
 }
 
 #[test]
 fn what_a_step_left_running_on_purpose_outlives_the_stopped_run() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         r#"runbook: a
@@ -227,15 +244,16 @@ steps:
     );
     let run = place.start(&["run", "a"]);
     until("the second step is up", || place.path("up").exists());
-    let server = Leftovers(written_ids(&place, "server"));
+    let server = written_ids(&place, "server");
     signal(&run, "INT");
     assert_eq!(ended(run).code, Some(7));
-    assert!(server.0.len() == 1 && is_alive(server.0[0]));
+    assert_eq!(alive(&server).len(), 1);
 }
 
 #[test]
 fn a_daemon_of_a_runbook_within_a_step_belongs_to_that_step() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("deaf", "trap '' TERM\necho $$ > daemons\nwhile :; do sleep 0.1; done\n");
     place.write(
         "inner.yaml",
@@ -257,16 +275,17 @@ fn a_daemon_of_a_runbook_within_a_step_belongs_to_that_step() {
 #[test]
 fn a_grandchild_that_holds_the_output_open_does_not_hold_the_step() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("a.yaml", "runbook: a\nsteps:\n  s: { run: 'sleep 1000 & echo $! > holder; echo said; exit 0' }\n");
     let said = place.run(&["run", "a"]);
-    let holder = Leftovers(written_ids(&place, "holder"));
     assert_eq!((said.code, outputs(&place, "s")["stdout"].as_str()), (Some(0), Some("said\n")), "{}", said.stderr);
-    assert!(is_alive(holder.0[0]), "the step did not end because of it");
+    assert_eq!(alive(&written_ids(&place, "holder")).len(), 1, "the step did not end because of it");
 }
 
 #[test]
 fn a_process_that_closes_its_output_goes_on() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         "runbook: a\nsteps:\n  s: { run: 'echo early; exec >&- 2>&-; touch closed; while [ ! -e go ]; do sleep 0.02; done; echo 1 > done' }\n",
@@ -281,6 +300,7 @@ fn a_process_that_closes_its_output_goes_on() {
 #[test]
 fn a_flood_costs_no_memory_and_its_beginning_is_on_disk() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     // The step's parent is the program itself; what it needed at most is read before and after.
     place.write(
         "a.yaml",
@@ -320,6 +340,7 @@ steps:
 #[test]
 fn binary_output_is_kept_byte_by_byte_and_small_output_leaves_no_file() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         r#"runbook: a
@@ -342,6 +363,7 @@ steps:
 #[test]
 fn a_secret_is_masked_in_the_file_wherever_it_was_cut() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     // Seventeen bytes a time: whatever the size of a chunk, its border moves through the secret.
     place.write(
         "a.yaml",
@@ -363,6 +385,7 @@ steps:
 #[test]
 fn a_full_disk_costs_the_file_and_not_the_step() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write("a.yaml", "runbook: a\nsteps:\n  s: { run: 'yes | head -c 3000000; echo end' }\n");
     // A limit on the size of files stands for the full disk; the log stays below it.
     let mut limited = std::process::Command::new("sh");
@@ -387,6 +410,7 @@ fn a_full_disk_costs_the_file_and_not_the_step() {
 #[test]
 fn orphans_that_end_are_collected_while_their_step_goes_on() {
     let place = Place::new();
+    let _leftovers = Leftovers::of(&place);
     place.write(
         "a.yaml",
         r#"runbook: a
