@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::action::Effect;
 use crate::base::Clock;
 use crate::base::clock::SystemClock;
 use crate::plan::{self, Plan};
@@ -100,9 +99,13 @@ pub(super) fn started(run: &OpenRun, drill: Option<String>, concurrency: &Concur
 
 /// Writes that no gate stands before are confirmed once, before anything begins.
 fn confirm_writes(plan: &Plan) -> bool {
-    let ungated: Vec<&str> = (0..plan.len())
-        .filter(|place| plan.facts(*place).effect == Effect::Write && plan.step(*place).approval.is_none())
-        .map(|place| plan.id(place).as_str())
+    let preview = plan::preview(plan, &actions::builtin());
+    // A call is told by the steps in it that write.
+    let ungated: Vec<String> = preview
+        .all_steps()
+        .into_iter()
+        .filter(|(_, step)| step.writes() && step.gate.is_none() && step.calls.is_none())
+        .map(|(path, _)| path.to_string())
         .collect();
     if ungated.is_empty() {
         return true;

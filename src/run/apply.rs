@@ -268,7 +268,9 @@ impl RunState {
         let is_item = self.nodes[node].item.is_some();
         // What a called runbook takes is one try of the step that calls it.
         let calls = matches!(step.does, Does::Call(_)) && !self.is_loop(node);
-        let limits = [step.timeout.filter(|_| calls), step.deadline.filter(|_| !is_item)];
+        let place = &self.nodes[node];
+        let called = self.frames[place.frame].plan.called_runbook(place.place).and_then(|called| called.timeout);
+        let limits = [step.timeout.filter(|_| calls), called.filter(|_| calls), step.deadline.filter(|_| !is_item)];
         limits.into_iter().flatten().map(|limit| limit.0).min()
     }
 

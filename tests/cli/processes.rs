@@ -211,7 +211,7 @@ fn of_twenty_steps_with_daemons_only_the_stopped_one_loses_its_own() {
     let _leftovers = Leftovers::of(&place);
     let mut text = "runbook: a\nsteps:\n".to_owned();
     for number in 0..20 {
-        let limit = if number == 7 { ", timeout: 4s" } else { "" };
+        let limit = if number == 7 { ", timeout: 4s, effect: read" } else { "" };
         let start = format!("setsid sh -c \"echo \\$\\$ > daemon{number}; exec sleep 1000\" > /dev/null 2>&1 &");
         let wait = format!("while [ ! -e go{} ]; do sleep 0.1; done", if number == 7 { "_never" } else { "" });
         text += &format!("  s{number}: {{ run: '{start} {wait}'{limit} }}\n");
