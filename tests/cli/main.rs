@@ -6,5 +6,6 @@ mod drills;
 mod gates;
 mod output;
 mod people;
+mod records;
 mod runs;
 mod support;
