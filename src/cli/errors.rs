@@ -122,6 +122,9 @@ impl CliError {
             Self::Log(LogError::Damaged { .. }) => Some(
                 "the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned(),
             ),
+            Self::Log(LogError::Newer { .. }) => {
+                Some("use the version of `runbook` that wrote it, or a later one; nothing was changed".to_owned())
+            }
             Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),

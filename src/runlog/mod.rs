@@ -2,11 +2,16 @@
 //!
 //! `docs/run-log.md` describes the format.
 
+mod blobs;
+mod disk;
 mod entry;
+#[cfg(test)]
+mod faults;
 mod file;
 mod store;
 
-pub use entry::{Entry, FORMAT};
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use entry::{Entry, FORMAT, INLINE};
 pub use file::{LogError, LogFile, Repair, read};
 pub use store::{RunFolder, Store, StoreError};
 

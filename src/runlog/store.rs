@@ -5,11 +5,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::blobs::Payload;
+use super::entry;
 use crate::base::{RunId, Timestamp};
 use crate::plan::{Plan, PlanError};
 
-const PLAN: &str = "plan.json";
-const LOG: &str = "log.jsonl";
+/// The stored plan, in the run's folder.
+pub(super) const PLAN: &str = "plan.json";
+/// The log, in the run's folder.
+pub(super) const LOG: &str = "log.jsonl";
 
 /// Why a run cannot be found or kept.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,14 @@ pub enum StoreError {
         path: String,
         /// Why.
         source: PlanError,
+    },
+    /// The stored plan is not the one that the log's first line names.
+    #[error("{path}: the stored plan {reason}")]
+    PlanChanged {
+        /// The file.
+        path: String,
+        /// How it differs.
+        reason: String,
     },
 }
 
@@ -84,9 +96,14 @@ impl Store {
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     let folder = RunFolder { id, path };
-                    folder.write_durably(PLAN, plan.to_json().to_string().as_bytes())?;
-                    File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
-                    return Ok(folder);
+                    let made = folder.write_durably(PLAN, plan.to_json().to_string().as_bytes()).and_then(|()| {
+                        File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))
+                    });
+                    if made.is_err() {
+                        // Nothing has happened in it, so nothing should be listed. The first error is the one to tell.
+                        let _ = std::fs::remove_dir_all(&folder.path);
+                    }
+                    return made.map(|()| folder);
                 }
                 // Two runs in the same second drew the same letters: draw again.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -152,8 +169,9 @@ impl RunFolder {
     /// The stored plan.
     pub fn plan(&self) -> Result<Plan, StoreError> {
         let path = self.path.join(PLAN);
-        let text = std::fs::read_to_string(&path).map_err(|error| io_error(&path, error))?;
-        Plan::from_json(&text).map_err(|source| StoreError::Plan { path: path.display().to_string(), source })
+        let bytes = std::fs::read(&path).map_err(|error| io_error(&path, error))?;
+        let named = first_line(&self.log()).and_then(|line| entry::plan_named(&line));
+        plan_of(&bytes, named.as_ref(), &path.display().to_string())
     }
 
     /// Writes a file of this run so that it is there whole or not at all, even after a power cut.
@@ -179,6 +197,25 @@ impl RunFolder {
             Err(error) => Err(io_error(&path, error)),
         }
     }
+}
+
+/// A plan from its stored form, held against its digest and, where a log's first line names its bytes, against those.
+pub(super) fn plan_of(bytes: &[u8], named: Option<&Payload>, path: &str) -> Result<Plan, StoreError> {
+    let unreadable = |source| StoreError::Plan { path: path.to_owned(), source };
+    let text = std::str::from_utf8(bytes).map_err(|error| unreadable(PlanError::Unreadable(error.to_string())))?;
+    let plan = Plan::from_json(text).map_err(unreadable)?;
+    match named.and_then(|named| named.differs(bytes)) {
+        Some(reason) => Err(StoreError::PlanChanged { path: path.to_owned(), reason }),
+        None => Ok(plan),
+    }
+}
+
+/// The first line of a log without its line break; `None` while there is none. The rest is not read.
+fn first_line(log: &Path) -> Option<Vec<u8>> {
+    use std::io::BufRead;
+    let mut line = Vec::new();
+    io::BufReader::new(File::open(log).ok()?).read_until(b'\n', &mut line).ok()?;
+    (line.pop() == Some(b'\n')).then_some(line)
 }
 
 fn io_error(path: &Path, source: io::Error) -> StoreError {
