@@ -4,7 +4,7 @@ use crate::base::{Diagnostic, Severity};
 use crate::engine::{ApproversError, EngineError};
 use crate::http::OriginsError;
 use crate::plan::{InputProblem, Unplanned};
-use crate::runlog::{LogError, StoreError};
+use crate::runlog::{ExportError, LogError, StoreError};
 
 use super::exit::Exit;
 
@@ -32,6 +32,9 @@ pub(super) enum CliError {
     /// A log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// An export cannot be made or used.
+    #[error(transparent)]
+    Export(ExportError),
     /// The engine could not go on.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -122,7 +125,8 @@ impl CliError {
             Self::Log(LogError::Damaged { .. }) => Some(
                 "the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned(),
             ),
-            Self::Log(LogError::Newer { .. }) => {
+            Self::Export(ExportError::Damaged { .. }) => Some("have it sent again, or made again".to_owned()),
+            Self::Export(ExportError::Newer { .. }) | Self::Log(LogError::Newer { .. }) => {
                 Some("use the version of `runbook` that wrote it, or a later one; nothing was changed".to_owned())
             }
             Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
@@ -144,6 +148,7 @@ impl CliError {
             Self::Stale(_) | Self::Report(_) => Exit::Failed,
             Self::Store(_)
             | Self::Log(_)
+            | Self::Export(_)
             | Self::Engine(_)
             | Self::Replay { .. }
             | Self::Drill(_)
@@ -160,6 +165,16 @@ fn bold_red(styled: bool) -> &'static str {
 
 fn reset(styled: bool) -> &'static str {
     if styled { "\u{1b}[0m" } else { "" }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Log(error) => Self::Log(error),
+            ExportError::Store(error) => Self::Store(error),
+            other => Self::Export(other),
+        }
+    }
 }
 
 impl From<Unplanned> for CliError {

@@ -7,6 +7,7 @@ mod drive;
 mod env;
 mod errors;
 mod exit;
+mod export;
 mod find;
 mod flags;
 mod plan;
@@ -17,6 +18,7 @@ mod runs;
 mod schema;
 mod show;
 mod terminal;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,6 +55,10 @@ enum Command {
     Show(show::Show),
     /// Write a run's report.
     Report(report::Report),
+    /// Check that a run's record is what was written, and could have happened so. Needs no network.
+    Verify(verify::Verify),
+    /// Write a run as one file that can be checked, shown and reported elsewhere.
+    Export(export::Export),
     /// Write the JSON Schema of runbook files, for editors.
     Schema(schema::Schema),
     /// Print the line that makes a shell complete commands, runbooks, runs and steps.
@@ -78,6 +84,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Runs(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

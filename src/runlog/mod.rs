@@ -5,15 +5,24 @@
 mod blobs;
 mod disk;
 mod entry;
+mod export;
 #[cfg(test)]
 mod faults;
 mod file;
+mod record;
+mod sshsig;
 mod store;
+mod tar;
+mod verify;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use entry::{Entry, FORMAT, INLINE};
+pub use export::{EXPORT_FORMAT, Export, ExportError, Listed, Manifest};
 pub use file::{LogError, LogFile, Repair, read};
+pub use record::{Exported, Record};
+pub use sshsig::{Fingerprint, NAMESPACE, SignError, Signed, SigningKey};
 pub use store::{RunFolder, Store, StoreError};
+pub use verify::{Finding, Verdict};
 
 use crate::run::Recorded;
 

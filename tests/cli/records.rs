@@ -96,6 +96,405 @@ fn every_record_of_every_version_still_loads() {
             assert_eq!(said.code, Some(0), "{command} {}: {}", kept.name, said.stderr);
             assert!(said.stdout.lines().count() > 3, "{command} {}: {}", kept.name, said.stdout);
         }
+        let said = place.run(&["verify", &kept.run, "--format", "json"]);
+        assert_eq!(said.code, Some(0), "{}: {}", kept.name, said.stdout);
+        let found: Value = serde_json::from_str(&said.stdout).unwrap();
+        for (one, other) in [("head", "head"), ("run", "run"), ("runbook", "runbook")] {
+            assert_eq!(found[one], kept.expected[other], "{}", kept.name);
+        }
+        assert_eq!((&found["whole"], &found["torn"]), (&json!(true), &json!(0)), "{}", kept.name);
+
+        let said = place.run(&["export", &kept.run, "-o", "moved.tar"]);
+        assert_eq!(said.code, Some(0), "{}: {}", kept.name, said.stderr);
+        // Another machine: no state folder, only the file.
+        let elsewhere = Place::new();
+        fs::copy(place.path("moved.tar"), elsewhere.path("moved.tar")).unwrap();
+        for command in [vec!["verify"], vec!["show"], vec!["show", "--format", "json"], vec!["report"]] {
+            let here = place.run(&[command.as_slice(), &[&kept.run]].concat());
+            let there = elsewhere.run(&[command.as_slice(), &["moved.tar"]].concat());
+            assert_eq!(there.code, Some(0), "{command:?} {}: {}", kept.name, there.stderr);
+            // Only the place of the log differs.
+            let log = place.state().join("runs").join(&kept.run).join("log.jsonl").display().to_string();
+            assert_eq!(there.stdout, here.stdout.replace(&log, "moved.tar/log.jsonl"), "{command:?} {}", kept.name);
+        }
+    }
+}
+
+/// A run with a gate that is still open, and a place for it.
+fn waiting() -> (Place, PathBuf) {
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\ninputs: { who: { type: string, default: me } }\nsteps:\n  one: { argv: [echo, one] }\n  act: { needs: [one], approval: { prompt: '?' }, argv: [echo, '{{ inputs.who }}'] }\n");
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    let folder = place.log_path().unwrap().parent().unwrap().to_owned();
+    (place, folder)
+}
+
+fn verified(place: &Place, arguments: &[&str]) -> (Option<i32>, Value) {
+    let said = place.run(&[&["verify"], arguments, &["--format", "json"]].concat());
+    (said.code, serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}{}", said.stdout, said.stderr)))
+}
+
+#[test]
+fn verify_tells_of_an_unfinished_run_that_it_is_whole() {
+    let (place, folder) = waiting();
+    let said = place.run(&["verify", "last"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let log = place.log();
+    let id = folder.file_name().unwrap().to_str().unwrap();
+    let expected = format!(
+        "{id} of a is whole: {} entries\n  ended:    not over\n  plan:     {}\n  head:     {}\n",
+        log.len(),
+        log[0]["event"]["plan"].as_str().unwrap(),
+        log.last().unwrap()["hash"].as_str().unwrap(),
+    );
+    assert_eq!(said.stdout, expected);
+    // The log alone, and the folder, say the same.
+    for file in [folder.join("log.jsonl"), folder.clone()] {
+        assert_eq!(place.run(&["verify", file.to_str().unwrap()]).stdout, expected);
+    }
+}
+
+#[test]
+fn verify_names_the_first_entry_that_is_not_what_was_written() {
+    let (place, folder) = waiting();
+    let path = folder.join("log.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let joined = |order: &[usize]| order.iter().map(|line| lines[*line]).collect::<String>();
+    let edited = whole.replacen("one\\n", "two\\n", 1);
+    assert_ne!(edited, whole);
+    let at = |line: usize| lines[..line].iter().map(|line| line.len()).sum::<usize>();
+    let last = lines.len() - 1;
+    let without_second: Vec<usize> = (0..=last).filter(|line| *line != 1).collect();
+    let cases = [
+        (edited, 2, "one", "its content does not match its hash"),
+        (joined(&without_second), 1, "one", "it has number 3 where 2 was due"),
+        (whole.clone() + lines[last], last + 1, "act", "it has number 4 where 5 was due"),
+        (
+            whole.replacen("{\"v\":2,\"seq\":2", "{\"v\":2 ,\"seq\":2", 1),
+            1,
+            "one",
+            "it is no entry: its fields are not those of the format, in their order",
+        ),
+    ];
+    assert_eq!(last, 3, "{whole}");
+    for (text, line, step, what) in cases {
+        fs::write(&path, text).unwrap();
+        let (code, found) = verified(&place, &["last"]);
+        assert_eq!(code, Some(1), "{found}");
+        let expected = json!({
+            "file": path.display().to_string(), "line": line + 1, "byte": at(line), "step": step, "what": what,
+        });
+        assert_eq!((&found["finding"], &found["lines"]), (&expected, &json!(line)));
+        let said = place.run(&["verify", "last"]);
+        let first = format!("damaged: {}:{} (byte {}, step `{step}`): {what}\n", path.display(), line + 1, at(line));
+        assert!(said.stdout.starts_with(&first), "{}", said.stdout);
+        // Everybody else refuses it too.
+        for command in [["show", "last"], ["report", "last"], ["resume", "last"], ["export", "last"]] {
+            let said = place.run(&command);
+            assert_eq!(said.code, Some(70), "{command:?}");
+            assert!(
+                said.stderr.contains(&format!("log.jsonl:{}: the log is damaged here", line + 1)),
+                "{}",
+                said.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_written_anew_is_caught_by_its_order_and_by_the_noted_head() {
+    let (place, folder) = waiting();
+    let path = folder.join("log.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let head = place.log().last().unwrap()["hash"].as_str().unwrap().to_owned();
+    let (code, found) = verified(&place, &["last", "--head", &head[..16]]);
+    assert_eq!((code, &found["since_head"]), (Some(0), &json!(0)));
+
+    // Whole lines cut off the end leave a chain that holds.
+    let cut: String = whole.split_inclusive('\n').take(3).collect();
+    fs::write(&path, cut).unwrap();
+    assert_eq!(verified(&place, &["last"]).0, Some(0));
+    let (code, found) = verified(&place, &["last", "--head", &head]);
+    assert_eq!(code, Some(1), "{found}");
+    assert_eq!(
+        found["finding"]["what"],
+        format!("no line has the hash {head}: lines were cut off its end, or it is another log")
+    );
+
+    // Somebody who can compute hashes leaves an entry out: its chain holds, its events do not follow.
+    rewritten(&path, &whole, |event| event["type"] != "attempt_started");
+    let (code, found) = verified(&place, &["last"]);
+    assert_eq!(code, Some(1), "{found}");
+    let finding = &found["finding"];
+    assert_eq!((&finding["line"], &finding["step"]), (&json!(2), &json!("one")), "{found}");
+    let what = finding["what"].as_str().unwrap();
+    assert!(
+        what.starts_with("it does not fit the plan: `attempt_finished` of step `one`")
+            && what.ends_with("no such try is under way"),
+        "{what}"
+    );
+
+    assert_eq!(place.run(&["verify", "last", "--head", "zz"]).code, Some(2));
+}
+
+/// Writes a log anew with some of its events, every hash as it should be.
+fn rewritten(path: &Path, whole: &str, keep: impl Fn(&Value) -> bool) {
+    let mut text = String::new();
+    let mut prev = "0".repeat(64);
+    let kept = whole.lines().filter(|line| keep(&serde_json::from_str::<Value>(line).unwrap()["event"]));
+    for (number, line) in kept.enumerate() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let (_, after) = line.split_once(",\"time\"").unwrap();
+        let (middle, _) = after.split_once(",\"prev\":\"").unwrap();
+        let body = format!("{{\"v\":{},\"seq\":{},\"time\"{middle},\"prev\":\"{prev}\"", value["v"], number + 1);
+        let hash = runbook::base::Digest::of(body.as_bytes());
+        text += &format!("{body},\"hash\":\"{hash}\"}}\n");
+        prev = hash.to_string();
+    }
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_torn_last_line_is_told_as_torn_and_not_as_damage() {
+    let (place, folder) = waiting();
+    let path = folder.join("log.jsonl");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - 30);
+    fs::write(&path, &bytes).unwrap();
+    let torn = bytes.len() - bytes.iter().rposition(|byte| *byte == b'\n').unwrap() - 1;
+    let said = place.run(&["verify", "last"]);
+    assert_eq!(said.code, Some(0), "{}", said.stdout);
+    let line = format!("  torn:     {torn} bytes of a last line that was never finished; `resume` drops them\n");
+    assert!(said.stdout.contains(&line), "{}", said.stdout);
+    // What is torn does not travel.
+    assert_eq!(place.run(&["export", "last", "-o", "x.tar"]).code, Some(0));
+    assert_eq!(verified(&place, &["x.tar"]).1["torn"], 0);
+}
+
+#[test]
+fn a_newer_log_is_refused_with_its_place_and_what_to_do() {
+    let (place, folder) = waiting();
+    let path = folder.join("log.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, whole.clone() + "{\"v\":3,\"something\":\"else\"}\n").unwrap();
+    for command in ["verify", "show", "resume", "export"] {
+        let said = place.run(&[command, "last"]);
+        assert_eq!(said.code, Some(70), "{command}");
+        let expected = format!(
+            "error: {}:5: the log goes on in format 3 here (byte {}); this version knows formats up to 2\n  help: use the version of `runbook` that wrote it, or a later one; nothing was changed\n",
+            path.display(),
+            whole.len()
+        );
+        assert_eq!(said.stderr, expected, "{command}");
+    }
+}
+
+#[test]
+fn what_steps_print_goes_out_of_line_and_comes_back() {
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\nsteps:\n  big: { run: 'seq 1 5000' }\n  act: { needs: [big], approval: { prompt: '?' }, run: 'printf %s \"$T\" | tail -n 1', env: { T: '{{ big.outputs.stdout }}' } }\n");
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    let folder = place.log_path().unwrap().parent().unwrap().to_owned();
+    let blobs: Vec<PathBuf> = fs::read_dir(folder.join("blobs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!blobs.is_empty());
+    assert!(fs::metadata(folder.join("log.jsonl")).unwrap().len() < 40_000);
+    let said = place.run(&["resume", "last", "--approve", "act"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let shown: Value = serde_json::from_str(&place.run(&["show", "last", "--format", "json"]).stdout).unwrap();
+    let outputs = |step: usize| shown["steps"][step]["outputs"]["stdout"].as_str().unwrap().to_owned();
+    assert!(outputs(0).ends_with("4999\n5000\n"));
+    assert_eq!(outputs(1), "5000\n");
+    let (code, found) = verified(&place, &["last"]);
+    assert!(code == Some(0) && found["payloads"].as_u64().unwrap() >= 1, "{found}");
+    assert_eq!(place.run(&["export", "last", "-o", "x.tar"]).code, Some(0));
+    assert_eq!(verified(&place, &["x.tar"]).1["payload_bytes"], found["payload_bytes"]);
+
+    fs::remove_file(&blobs[0]).unwrap();
+    let (code, found) = verified(&place, &["last"]);
+    assert_eq!((code, &found["finding"]["step"]), (Some(1), &json!("big")), "{found}");
+    let what = found["finding"]["what"].as_str().unwrap();
+    assert!(what.starts_with("its payload at `/result/outputs`, blobs/") && what.ends_with(" is missing"), "{what}");
+}
+
+#[test]
+fn an_export_is_written_whole_or_not_at_all_and_never_over_another_file() {
+    let (place, folder) = waiting();
+    let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let said = place.run(&["export", "last"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let file = place.path(&format!("{id}.tar"));
+    let bytes = fs::read(&file).unwrap();
+    let head = place.log().last().unwrap()["hash"].as_str().unwrap().to_owned();
+    assert_eq!(
+        said.stderr,
+        format!(
+            "{id}.tar written: {} bytes, 2 files\nthe inputs stand in it in clear: who\nhead of the log: {head}\n",
+            bytes.len()
+        )
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+
+    fs::write(&file, "mine").unwrap();
+    let said = place.run(&["export", "last"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.stderr.contains("is there already") && said.stderr.contains("--force"), "{}", said.stderr);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(place.run(&["export", "last", "--force"]).code, Some(0));
+    assert_eq!(fs::read(&file).unwrap(), bytes, "the same run gives the same bytes");
+
+    let said = place.run(&["export", "last", "-o", "nowhere/x.tar"]);
+    assert_eq!(said.code, Some(70), "{}", said.stderr);
+    let there: Vec<_> = fs::read_dir(place.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(there.len(), 2, "no drafts are left: {there:?}");
+    // Whoever has nothing but tar can look into it.
+    let listed = std::process::Command::new("tar").args(["-tf", file.to_str().unwrap()]).output().unwrap();
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "manifest.json\nplan.json\nlog.jsonl\n");
+}
+
+#[test]
+fn an_export_that_was_cut_or_changed_anywhere_is_refused() {
+    let (place, _) = waiting();
+    place.write("key", KEY);
+    assert_eq!(place.run(&["export", "last", "-o", "x.tar", "--sign", "key"]).code, Some(0));
+    let bytes = fs::read(place.path("x.tar")).unwrap();
+    let refused = |changed: &[u8], what: &str| {
+        fs::write(place.path("y.tar"), changed).unwrap();
+        let verdict = runbook::runlog::Record::of_file(&place.path("y.tar")).map(|record| {
+            let exported = record.exported().unwrap_or_else(|| panic!("{what}: taken for a log"));
+            let signed = exported.signature.as_ref().map(|text| runbook::runlog::Signed::check(text, &exported.signed));
+            record.verify().is_ok_and(|verdict| verdict.whole) && matches!(signed, Some(Ok(_)))
+        });
+        // A first byte that is a brace makes it a log, and no whole one.
+        assert!(!verdict.unwrap_or(false), "{what}");
+    };
+    for cut in (0..bytes.len()).step_by(61).chain([bytes.len() - 1]) {
+        refused(&bytes[..cut], &format!("cut at {cut}"));
+    }
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        // Line breaks inside the armor of a signature may be of any kind.
+        if !changed[at].is_ascii_whitespace() || !bytes[at].is_ascii_whitespace() {
+            refused(&changed, &format!("byte {at}"));
+        }
+    }
+    for command in ["verify", "show", "report"] {
+        fs::write(place.path("y.tar"), &bytes[..bytes.len() / 2]).unwrap();
+        let said = place.run(&[command, "y.tar"]);
+        assert_eq!(said.code, Some(if command == "verify" { 1 } else { 70 }), "{command}");
+        let said = said.stdout + &said.stderr;
+        assert!(said.contains("y.tar") && said.contains(&format!("byte {}", bytes.len() / 2)), "{command}: {said}");
+    }
+}
+
+#[test]
+fn an_export_never_holds_a_secret() {
+    let place = Place::new();
+    place.write("a.yaml", "runbook: a\nsecrets: { token: { env: TOKEN } }\nsteps:\n  s: { run: 'echo \"$T\"; seq 1 5000; echo \"$T\"', env: { T: '{{ secrets.token }}' } }\n");
+    let run = |arguments: &[&str]| crate::support::said(place.command(arguments).env("TOKEN", "hunter2-hunter2"));
+    assert_eq!(run(&["run", "a"]).code, Some(0));
+    assert_eq!(run(&["export", "last", "-o", "x.tar"]).code, Some(0));
+    assert!(!String::from_utf8_lossy(&fs::read(place.path("x.tar")).unwrap()).contains("hunter2"));
+    // A step may have left it in a file of the run.
+    fs::write(place.log_path().unwrap().with_file_name("left.txt"), "it is hunter2-hunter2").unwrap();
+    let said = run(&["export", "last", "-o", "y.tar"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("`left.txt` holds the value of secret `token`; nothing was written"),
+        "{}",
+        said.stderr
+    );
+    assert!(!place.path("y.tar").exists());
+}
+
+/// Made for these tests with `ssh-keygen -t ed25519 -N '' -C maker`; it opens nothing.
+const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\nQyNTUxOQAAACAP+kF7DguEGKrfurv4tZMvoF74Mt2OGCiIc45YEurTVQAAAIj7p6Nk+6ej\nZAAAAAtzc2gtZWQyNTUxOQAAACAP+kF7DguEGKrfurv4tZMvoF74Mt2OGCiIc45YEurTVQ\nAAAEDdSjSeUmnUJsAkUkRXTHTlf3tGM6+IOlTnFK0wx3Jt+w/6QXsOC4QYqt+6u/i1ky+g\nXvgy3Y4YKIhzjlgS6tNVAAAABW1ha2Vy\n-----END OPENSSH PRIVATE KEY-----\n";
+const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA/6QXsOC4QYqt+6u/i1ky+gXvgy3Y4YKIhzjlgS6tNV maker";
+
+#[test]
+fn a_signed_export_says_who_signed_it() {
+    let (place, _) = waiting();
+    place.write("key", KEY);
+    let said = place.run(&["export", "last", "-o", "x.tar", "--sign", "key"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let (_, public) = PUBLIC.split_once(' ').unwrap();
+    let blob = public.split_once(' ').unwrap().0;
+    let other = "lead ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let cases = [
+        (format!("# who may\n{other}\nlead@example.com ssh-ed25519 {blob}\n"), Some("lead@example.com"), ""),
+        (PUBLIC.to_owned(), Some("maker"), ""),
+        (format!("lead namespaces=\"file,runbook\" ssh-ed25519 {blob}"), Some("lead"), ""),
+        (format!("lead namespaces=\"file\" ssh-ed25519 {blob}"), None, "which is not understood here"),
+        (format!("lead cert-authority ssh-ed25519 {blob}"), None, "which is not understood here"),
+        (other.to_owned(), None, "which is not among the allowed signers"),
+        (String::new(), None, "which is not among the allowed signers"),
+    ];
+    for (allowed, name, why) in cases {
+        place.write("allowed", &allowed);
+        let (code, found) = verified(&place, &["x.tar", "--signed-by", "allowed"]);
+        match name {
+            Some(name) => assert_eq!((code, &found["signed_by"]), (Some(0), &json!(name)), "{found}"),
+            None => {
+                assert_eq!(code, Some(1), "{allowed}: {found}");
+                assert!(found["finding"]["what"].as_str().unwrap().ends_with(why), "{found}");
+            }
+        }
+    }
+    assert_eq!(place.run(&["export", "last", "-o", "plain.tar"]).code, Some(0));
+    let (code, found) = verified(&place, &["plain.tar", "--signed-by", "allowed"]);
+    assert_eq!((code, &found["finding"]["what"]), (Some(1), &json!("it is not signed")));
+}
+
+#[test]
+fn ssh_keygen_takes_our_signatures_and_we_take_its_keys() {
+    let Ok(version) = std::process::Command::new("ssh-keygen").arg("-?").output() else {
+        eprintln!("SKIPPED: there is no ssh-keygen on this machine");
+        return;
+    };
+    drop(version);
+    let (place, _) = waiting();
+    let keygen = |arguments: &[&str], input: Option<&str>| {
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(arguments).current_dir(place.folder());
+        if let Some(input) = input {
+            command.stdin(fs::File::open(place.path(input)).unwrap());
+        }
+        command.output().unwrap()
+    };
+    assert!(keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "new", "-f", "new"], None).status.success());
+    assert!(keygen(&["-q", "-t", "ed25519", "-N", "secret", "-f", "closed"], None).status.success());
+    assert!(keygen(&["-q", "-t", "ecdsa", "-N", "", "-f", "other"], None).status.success());
+    assert_eq!(place.run(&["export", "last", "-o", "x.tar", "--sign", "new"]).code, Some(0));
+    let unpacked = std::process::Command::new("tar").args(["-xf", "x.tar"]).current_dir(place.folder()).status();
+    assert!(unpacked.unwrap().success());
+    let public = place.read("new.pub");
+    place.write("allowed", &format!("me@example.com {public}"));
+    let check = ["-Y", "verify", "-f", "allowed", "-I", "me@example.com", "-n", "runbook", "-s", "manifest.json.sig"];
+    let checked = keygen(&check, Some("manifest.json"));
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    place.write("changed.json", &place.read("manifest.json").replace("\"lines\":4", "\"lines\":5"));
+    assert!(!keygen(&check, Some("changed.json")).status.success());
+    assert_eq!(verified(&place, &["x.tar", "--signed-by", "allowed"]).1["signed_by"], "me@example.com");
+    // Its fingerprint is told as ssh-keygen tells it.
+    let told = String::from_utf8(keygen(&["-l", "-f", "new.pub"], None).stdout).unwrap();
+    let key = verified(&place, &["x.tar"]).1["key"].as_str().unwrap().to_owned();
+    assert!(told.contains(&key), "{told} {key}");
+
+    for (file, message, hint) in [
+        ("closed", "the key is protected by a passphrase, which cannot be asked for here", "ssh-keygen -p -N ''"),
+        (
+            "other",
+            "it is a key of kind `ecdsa-sha2-nistp256`; only `ssh-ed25519` keys sign here",
+            "ssh-keygen -t ed25519",
+        ),
+        ("new.pub", "it is no private key in OpenSSH's form", "ssh-keygen -t ed25519"),
+    ] {
+        let said = place.run(&["export", "last", "-o", "z.tar", "--sign", file]);
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert!(said.stderr.contains(message) && said.stderr.contains(hint), "{}", said.stderr);
+        assert!(!place.path("z.tar").exists());
     }
 }
 
