@@ -11,6 +11,7 @@ mod export;
 mod find;
 mod flags;
 mod plan;
+mod prune;
 mod report;
 mod resume;
 mod run;
@@ -49,7 +50,7 @@ enum Command {
     Drill(drill::Drill),
     /// Go on with a run that was stopped, killed, or waits for a person.
     Resume(resume::Resume),
-    /// List the runs on this machine, the newest first.
+    /// List the runs on this machine, the newest first; or remove old ones.
     Runs(runs::Runs),
     /// Show what is known of a run.
     Show(show::Show),

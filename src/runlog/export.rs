@@ -217,7 +217,8 @@ pub(super) struct Opened {
 pub(super) fn open(path: &str, bytes: &[u8]) -> Result<Opened, ExportError> {
     let damaged = |offset: usize, reason: String| ExportError::Damaged { path: path.to_owned(), offset, reason };
     let mut members = tar::files(bytes).map_err(|error| damaged(error.offset, error.reason))?.into_iter();
-    let Some((_, at, manifest_bytes)) = members.next().filter(|(name, ..)| name == MANIFEST) else {
+    let Some(tar::Member { at, content: manifest_bytes, .. }) = members.next().filter(|file| file.name == MANIFEST)
+    else {
         return Err(damaged(0, format!("its first file is not `{MANIFEST}`")));
     };
     #[derive(Deserialize)]
@@ -234,15 +235,15 @@ pub(super) fn open(path: &str, bytes: &[u8]) -> Result<Opened, ExportError> {
         return Err(damaged(at, format!("`{MANIFEST}` is not in the form it was written in")));
     }
     let mut members = members.peekable();
-    let signature = match members.next_if(|(name, ..)| name == SIGNATURE) {
-        Some((_, at, text)) => {
+    let signature = match members.next_if(|file| file.name == SIGNATURE) {
+        Some(tar::Member { at, content: text, .. }) => {
             Some(String::from_utf8(text.to_vec()).map_err(|_| damaged(at, format!("`{SIGNATURE}` is no text")))?)
         }
         None => None,
     };
     let mut files = BTreeMap::new();
     for listed in &manifest.files {
-        let Some((name, at, content)) = members.next() else {
+        let Some(tar::Member { name, at, content }) = members.next() else {
             return Err(damaged(bytes.len(), format!("`{}` is missing", listed.name)));
         };
         if name != listed.name {
@@ -254,7 +255,7 @@ pub(super) fn open(path: &str, bytes: &[u8]) -> Result<Opened, ExportError> {
         }
         files.insert(name, content.to_vec());
     }
-    if let Some((name, at, _)) = members.next() {
+    if let Some(tar::Member { name, at, .. }) = members.next() {
         return Err(damaged(at, format!("`{name}` is not in the list")));
     }
     Ok(Opened { manifest, manifest_bytes: manifest_bytes.to_vec(), signature, files })

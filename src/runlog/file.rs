@@ -59,7 +59,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }
 }
@@ -195,7 +195,7 @@ impl RunLog for LogFile {
     }
 }
 
-fn lock(file: &dyn DiskFile, path: &Path) -> Result<(), LogError> {
+pub(super) fn lock(file: &dyn DiskFile, path: &Path) -> Result<(), LogError> {
     match file.lock() {
         Ok(()) => Ok(()),
         Err(std::fs::TryLockError::WouldBlock) => Err(LogError::Locked { path: path.display().to_string() }),

@@ -21,7 +21,7 @@ pub use export::{EXPORT_FORMAT, Export, ExportError, Listed, Manifest};
 pub use file::{LogError, LogFile, Repair, read};
 pub use record::{Exported, Record};
 pub use sshsig::{Fingerprint, NAMESPACE, SignError, Signed, SigningKey};
-pub use store::{RunFolder, Store, StoreError};
+pub use store::{RunFolder, RunLock, Store, StoreError};
 pub use verify::{Finding, Verdict};
 
 use crate::run::Recorded;

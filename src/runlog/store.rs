@@ -6,7 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::blobs::Payload;
+use super::disk::{Disk, DiskFile, RealDisk};
 use super::entry;
+use super::file::LogError;
 use crate::base::{RunId, Timestamp};
 use crate::plan::{Plan, PlanError};
 
@@ -155,7 +157,72 @@ impl Store {
     }
 }
 
+/// A run that no process writes while this is held.
+#[derive(Debug)]
+pub struct RunLock {
+    file: Box<dyn DiskFile>,
+}
+
+/// What a folder is named while it is being deleted: no id begins so, so nobody lists half a run.
+const GOING: &str = ".gone-";
+
+impl Store {
+    /// Removes a run whole. First its name goes, in one piece. Returns how many bytes it had.
+    pub fn remove(&self, folder: &RunFolder, held: RunLock) -> Result<u64, StoreError> {
+        let bytes = folder.size()?;
+        let going = self.runs_folder().join(format!("{GOING}{}", folder.id));
+        std::fs::rename(&folder.path, &going).map_err(|error| io_error(&folder.path, error))?;
+        let runs = self.runs_folder();
+        File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
+        drop(held.file);
+        std::fs::remove_dir_all(&going).map_err(|error| io_error(&going, error))?;
+        Ok(bytes)
+    }
+
+    /// Removes what a removal that was killed has left. Returns how many bytes that were.
+    pub fn sweep(&self) -> Result<u64, StoreError> {
+        let runs = self.runs_folder();
+        let entries = match std::fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(io_error(&runs, error)),
+        };
+        let mut bytes = 0;
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            let is_going = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(GOING.as_bytes()));
+            if is_going && path.is_dir() {
+                bytes += size(&path).map_err(|error| io_error(&path, error))?;
+                std::fs::remove_dir_all(&path).map_err(|error| io_error(&path, error))?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// How many bytes the files of a folder have.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
 impl RunFolder {
+    /// How many bytes its files have.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        size(&self.path).map_err(|error| io_error(&self.path, error))
+    }
+
+    /// Keeps every other process from writing this run.
+    pub fn lock(&self) -> Result<RunLock, LogError> {
+        let path = self.log();
+        let file = RealDisk.open(&path).map_err(|error| LogError::io(&path, error))?;
+        super::file::lock(file.as_ref(), &path)?;
+        Ok(RunLock { file })
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

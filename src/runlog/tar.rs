@@ -9,6 +9,15 @@ pub(super) struct TarError {
     pub(super) reason: String,
 }
 
+/// A file in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member<'a> {
+    pub(super) name: String,
+    /// Where its content begins.
+    pub(super) at: usize,
+    pub(super) content: &'a [u8],
+}
+
 /// Adds a file. `None` when its name does not fit into a header.
 pub(super) fn add(out: &mut Vec<u8>, name: &str, bytes: &[u8]) -> Option<()> {
     out.extend_from_slice(&header(name, bytes.len())?);
@@ -28,7 +37,7 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
 }
 
 /// The files of an archive, in order. Whatever [`add`] and [`finish`] would not have written is refused.
-pub(super) fn files(bytes: &[u8]) -> Result<Vec<(String, usize, &[u8])>, TarError> {
+pub(super) fn files(bytes: &[u8]) -> Result<Vec<Member<'_>>, TarError> {
     let mut found = Vec::new();
     let mut at = 0;
     loop {
@@ -52,7 +61,7 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<(String, usize, &[u8])>, TarErro
         if bytes.get(end..padded).ok_or_else(cut)?.iter().any(|byte| *byte != 0) {
             return Err(TarError { offset: end, reason: format!("something follows `{name}`") });
         }
-        found.push((name, begin, content));
+        found.push(Member { name, at: begin, content });
         at = padded;
     }
 }

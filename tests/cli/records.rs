@@ -498,6 +498,83 @@ fn ssh_keygen_takes_our_signatures_and_we_take_its_keys() {
     }
 }
 
+/// Makes the newest run look as if it had happened in 2001.
+fn aged(place: &Place) -> PathBuf {
+    let log = place.log_path().unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let id = log.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let year = &id[..4];
+    rewritten(&log, &text.replace(&format!("\"time\":\"{year}-"), "\"time\":\"2001-"), |_| true);
+    let old = place.state().join("runs").join(format!("2001{}", &id[4..]));
+    fs::rename(log.parent().unwrap(), &old).unwrap();
+    old
+}
+
+#[test]
+fn prune_removes_what_is_over_and_old_and_nothing_else() {
+    let place = Place::new();
+    place.write("done.yaml", "runbook: done\nsteps:\n  s: { argv: [echo, hello] }\n");
+    place.write("open.yaml", "runbook: open\nsteps:\n  s: { approval: { prompt: '?' }, argv: ['true'] }\n");
+    place.write("measure.yaml", "runbook: measure\nsteps:\n  s: { argv: ['true'], measure: { expires: 1h } }\n");
+    let run = |file: &str, code: i32| assert_eq!(place.run(&["run", file]).code, Some(code), "{file}");
+    let make = |file: &str, code: i32| {
+        run(file, code);
+        aged(&place)
+    };
+    let prune = |arguments: &[&str]| place.run(&[&["runs", "prune", "--older-than", "90d"], arguments].concat());
+    let [old, held, damaged] = [make("done.yaml", 0), make("done.yaml", 0), make("done.yaml", 0)];
+    let (open, measure) = (make("open.yaml", 4), make("measure.yaml", 0));
+    // A drill's own time is the scenario's: its id tells when it was held.
+    let drill = place.state().join("runs/20020101-000000-drill");
+    copy(&repository(FIXTURES).join("v1/drill"), &drill);
+    let half = place.state().join("runs/.gone-20010101-000000-aaaaa");
+    fs::create_dir_all(&half).unwrap();
+    fs::write(half.join("log.jsonl"), "left by a removal that was killed").unwrap();
+    run("done.yaml", 0);
+    let young = place.log_path().unwrap();
+    fs::write(damaged.join("log.jsonl"), "nonsense\n").unwrap();
+    let lock = fs::File::open(held.join("log.jsonl")).unwrap();
+    lock.lock().unwrap();
+
+    let listed = place.run(&["runs"]).stdout;
+    assert!(!listed.contains("gone"), "{listed}");
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let told = |said: &crate::support::Said, path: &Path| {
+        let line = said.stdout.lines().find(|line| line.contains(&name(path))).unwrap_or_default();
+        line.replace(&name(path), "RUN").replace(&path.display().to_string(), "PATH")
+    };
+    for (arguments, word, code) in [(vec!["--dry-run"], "would go", 0), (vec![], "", 2), (vec!["--yes"], "removed", 0)]
+    {
+        let said = prune(&arguments);
+        assert_eq!(said.code, Some(code), "{}", said.stderr);
+        assert_eq!(told(&said, &held), "stays  RUN  another process is running it");
+        assert_eq!(told(&said, &open), "stays  RUN  waiting for a person");
+        assert_eq!(told(&said, &measure), "stays  RUN  an emergency measure is in force: `s`");
+        assert!(told(&said, &damaged).starts_with("stays  RUN  it cannot be looked at: "), "{}", said.stdout);
+        if code == 2 {
+            assert!(
+                said.stderr.contains("2 runs would go, and nobody can be asked here; nothing was removed"),
+                "{}",
+                said.stderr
+            );
+        } else {
+            assert!(told(&said, &old).starts_with(&format!("{word}  RUN  done  succeeded, ")), "{}", said.stdout);
+            assert!(
+                told(&said, &drill).starts_with(&format!("{word}  RUN  clerk-outage  succeeded, ")),
+                "{}",
+                said.stdout
+            );
+            assert!(said.stdout.contains("2 runs ") && said.stdout.contains(" KiB"), "{}", said.stdout);
+        }
+        let removed = word == "removed";
+        assert_eq!((old.exists(), drill.exists(), half.exists()), (!removed, !removed, !removed));
+        assert!([&held, &open, &measure, &damaged, &young].iter().all(|path| path.exists()));
+    }
+    drop(lock);
+    assert_eq!(prune(&["--yes"]).code, Some(0));
+    assert!(!held.exists() && young.exists());
+}
+
 /// Makes the records of the present version. Run it once for each version of the format, and never again:
 /// `cargo test --test cli -- --ignored make_the_records_of_this_version`.
 #[test]
