@@ -29,6 +29,12 @@ impl Place {
         Self { root }
     }
 
+    /// A place at a path of its own, where what is made there may name it.
+    pub(crate) fn at(root: &Path) -> Self {
+        std::fs::create_dir_all(root.join("work")).unwrap();
+        Self { root: root.to_owned() }
+    }
+
     /// The folder commands run in.
     pub(crate) fn folder(&self) -> PathBuf {
         self.root.join("work")
