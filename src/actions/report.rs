@@ -61,11 +61,19 @@ impl Action for Render {
     }
 }
 
-/// The place of `name` in `folder`; refuses names that lead out of it.
+/// What a run's folder holds besides: nothing may be written over it.
+const KEPT: [&str; 8] =
+    ["plan.json", "log.jsonl", "blobs", "inbox", "output", "scenario.yaml", "drill.json", "world.jsonl"];
+
+/// The place of `name` in `folder`; refuses names that lead out of it or to the record itself.
 fn inside(folder: &Path, name: &str) -> Result<PathBuf, ActionError> {
     let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || name.ends_with('/') || name.contains('\0') || !plain {
         return Err(ActionError::invalid_params(format!("`{name}` is not the name of a file inside the artifacts")));
+    }
+    let first = name.split('/').next().unwrap_or_default();
+    if KEPT.contains(&first) || first.starts_with('.') {
+        return Err(ActionError::invalid_params(format!("`{name}` is kept for the record of the run itself")));
     }
     Ok(folder.join(name))
 }
@@ -108,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_cannot_leave_the_folder() {
         let bench = Bench::new();
-        for name in ["../x.md", "/etc/x.md", "", "a/../../x", "./x", "x/", "."] {
+        for name in ["../x.md", "/etc/x.md", "", "a/../../x", "./x", "x/", ".", "log.jsonl", "blobs/x", ".x"] {
             let params = ReportRenderParams { template: default_template(), output: name.into() };
             assert_eq!(Render.run(&bench.cx(), params).await.unwrap_err().kind, ErrorKind::InvalidParams, "{name}");
         }

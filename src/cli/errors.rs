@@ -4,7 +4,7 @@ use crate::base::{Diagnostic, Severity};
 use crate::engine::{ApproversError, EngineError};
 use crate::http::OriginsError;
 use crate::plan::{InputProblem, Unplanned};
-use crate::runlog::{LockError, LogError, StoreError};
+use crate::runlog::{ExportError, LockError, LogError, StoreError};
 
 use super::exit::Exit;
 
@@ -35,6 +35,9 @@ pub(super) enum CliError {
     /// A lock cannot be had.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// An export cannot be made or used.
+    #[error(transparent)]
+    Export(ExportError),
     /// The engine could not go on.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -125,6 +128,10 @@ impl CliError {
             Self::Log(LogError::Damaged { .. }) => Some(
                 "the lines before it are whole; keep the file, and do not trust what it says from there on".to_owned(),
             ),
+            Self::Export(ExportError::Damaged { .. }) => Some("have it sent again, or made again".to_owned()),
+            Self::Export(ExportError::Newer { .. }) | Self::Log(LogError::Newer { .. }) => {
+                Some("use the version of `runbook` that wrote it, or a later one; nothing was changed".to_owned())
+            }
             Self::Log(LogError::Locked { .. }) => Some("wait for it, or stop it with Ctrl-C where it runs".to_owned()),
             Self::Lock(LockError::Held { holder, is_led: true }) => holder.run.as_ref().map(|run| {
                 format!("wait for it, or `runbook watch {run}`; `locks: [{{ name: …, wait: 10m }}]` waits by itself")
@@ -159,6 +166,7 @@ impl CliError {
             Self::Store(_)
             | Self::Log(_)
             | Self::Lock(LockError::Io { .. })
+            | Self::Export(_)
             | Self::Engine(_)
             | Self::Replay { .. }
             | Self::Drill(_)
@@ -175,6 +183,16 @@ fn bold_red(styled: bool) -> &'static str {
 
 fn reset(styled: bool) -> &'static str {
     if styled { "\u{1b}[0m" } else { "" }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Log(error) => Self::Log(error),
+            ExportError::Store(error) => Self::Store(error),
+            other => Self::Export(other),
+        }
+    }
 }
 
 impl From<Unplanned> for CliError {

@@ -7,10 +7,12 @@ mod drive;
 mod env;
 mod errors;
 mod exit;
+mod export;
 mod find;
 mod flags;
 mod locks;
 mod plan;
+mod prune;
 mod report;
 mod resume;
 mod run;
@@ -18,6 +20,7 @@ mod runs;
 mod schema;
 mod show;
 mod terminal;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,7 +51,7 @@ enum Command {
     Drill(drill::Drill),
     /// Go on with a run that was stopped, killed, or waits for a person.
     Resume(resume::Resume),
-    /// List the runs on this machine, the newest first.
+    /// List the runs on this machine, the newest first; or remove old ones.
     Runs(runs::Runs),
     /// List the locks that runs hold, or break one open.
     Locks(locks::LocksCommand),
@@ -56,6 +59,10 @@ enum Command {
     Show(show::Show),
     /// Write a run's report.
     Report(report::Report),
+    /// Check that a run's record is what was written, and could have happened so. Needs no network.
+    Verify(verify::Verify),
+    /// Write a run as one file that can be checked, shown and reported elsewhere.
+    Export(export::Export),
     /// Write the JSON Schema of runbook files, for editors.
     Schema(schema::Schema),
     /// Print the line that makes a shell complete commands, runbooks, runs and steps.
@@ -82,6 +89,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Locks(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -1,8 +1,8 @@
-//! `runbook runs`: the runs on this machine, the newest first.
+//! `runbook runs`: the runs on this machine, the newest first; and their removal.
 
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::base::{HumanDuration, clock};
@@ -14,16 +14,26 @@ use super::env;
 use super::errors::CliError;
 use super::exit::Exit;
 use super::flags::Format;
+use super::prune::Prune;
 
 /// Arguments of `runbook runs`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(super) struct Runs {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// At most this many.
     #[arg(long, short = 'n', default_value_t = 20)]
     most: usize,
     /// How to print them.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Remove runs that are over and old.
+    Prune(Prune),
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +49,9 @@ struct Row {
 
 impl Runs {
     pub(super) fn run(self) -> Result<Exit, CliError> {
+        if let Some(Command::Prune(prune)) = self.command {
+            return prune.run();
+        }
         let folders = Store::new(env::state_folder()).list()?;
         let rows: Vec<Row> = folders.iter().take(self.most).map(row).collect();
         match self.format {
@@ -74,13 +87,15 @@ fn row(folder: &RunFolder) -> Row {
     }
 }
 
-fn state_of(folder: &RunFolder) -> Result<RunState, CliError> {
+/// The state of a run, from its folder.
+pub(super) fn state_of(folder: &RunFolder) -> Result<RunState, CliError> {
     let plan = Arc::new(folder.plan()?);
     let entries = crate::runlog::read(&folder.log())?;
     replay(folder, &plan, entries.iter().map(|entry| &entry.recorded))
 }
 
-fn state_word(state: &RunState) -> &'static str {
+/// Where a run stands, in a word or two.
+pub(super) fn state_word(state: &RunState) -> &'static str {
     match state.outcome() {
         Some(outcome) => outcome.as_str(),
         None if state.waiting_for_people().next().is_some() => "waiting for a person",

@@ -7,7 +7,8 @@ use super::markdown::{self, BUILT_IN};
 use super::summary::{Summary, SummaryError};
 use crate::action::Reporter;
 use crate::base::RunId;
-use crate::runlog::{self, LogError, RunFolder, Store, StoreError};
+use crate::plan::Plan;
+use crate::runlog::{self, Entry, LogError, RunFolder, Store, StoreError};
 
 /// Why a run cannot be read from its folder.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +28,14 @@ pub enum ReadError {
 pub fn summary(folder: &RunFolder) -> Result<Summary, ReadError> {
     let plan = Arc::new(folder.plan()?);
     let entries = runlog::read(&folder.log())?;
+    Ok(summary_of(&plan, entries)?)
+}
+
+/// Sums up what a plan and the entries of its log say.
+pub fn summary_of(plan: &Arc<Plan>, entries: Vec<Entry>) -> Result<Summary, SummaryError> {
     let head = entries.last().map(|entry| entry.hash.clone());
     let events: Vec<_> = entries.into_iter().map(|entry| entry.recorded).collect();
-    let summary = Summary::of(&plan, &events)?;
+    let summary = Summary::of(plan, &events)?;
     Ok(match head {
         Some(head) => summary.with_log_head(head),
         None => summary,
@@ -53,11 +59,16 @@ impl LogReporter {
 
 impl Reporter for LogReporter {
     fn render(&self, run: &RunId, template: &str) -> Result<String, String> {
-        let text = template_text(&self.templates, template)?;
         let folder = self.store.find(run.as_str()).map_err(|error| error.to_string())?;
         let summary = summary(&folder).map_err(|error| error.to_string())?;
-        markdown::render(&summary, template, &text).map_err(|error| error.to_string())
+        render_with(&summary, &self.templates, template)
     }
+}
+
+/// Renders a report with a template: a path from the folder `templates`, or the name of a built-in one.
+pub fn render_with(summary: &Summary, templates: &Path, template: &str) -> Result<String, String> {
+    let text = template_text(templates, template)?;
+    markdown::render(summary, template, &text).map_err(|error| error.to_string())
 }
 
 /// The text of a template: of the file, if there is one, else of the built-in one of this name.

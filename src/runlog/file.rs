@@ -1,12 +1,14 @@
 //! The log as a file: appended durably, read whole, mended only where a power cut can have torn it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunLog;
+use super::blobs::{BlobFolder, BlobSource, BlobWriter, Payload};
+use super::disk::{self, Disk, DiskFile, RealDisk};
 use super::entry::{self, Entry, LineError};
+use super::store::PLAN;
 use crate::base::{Digest, Redactor};
 use crate::run::Recorded;
 
@@ -33,6 +35,21 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line was written by a newer version of this program.
+    #[error(
+        "{path}:{line}: the log goes on in format {format} here (byte {offset}); this version knows formats up to {}",
+        entry::FORMAT
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// Where the line begins.
+        offset: usize,
+        /// Its format.
+        format: u32,
+    },
     /// Another process writes it.
     #[error("{path}: another process is running this run")]
     Locked {
@@ -42,7 +59,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }
 }
@@ -57,10 +74,14 @@ pub struct Repair {
 /// A log open for appending. Holds a lock on the file: one writer per run.
 #[derive(Debug)]
 pub struct LogFile {
-    file: File,
+    file: Box<dyn DiskFile>,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     seq: u64,
     head: Digest,
+    /// What the stored plan is, for the first line to name.
+    plan: Option<Payload>,
+    blobs: BlobWriter,
     redactor: Arc<Redactor>,
     buffer: Vec<u8>,
     /// Set when a write failed: what is on disk is unknown, so nothing more may follow it.
@@ -68,16 +89,31 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Starts a log.
+    /// Starts a log. The plan stored beside it, if there is one, is named in its first line.
     pub fn create(path: &Path, redactor: Arc<Redactor>) -> Result<Self, LogError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| LogError::io(path, e))?;
-        lock(&file, path)?;
-        sync_folder(path)?;
+        Self::create_on(Arc::new(RealDisk), path, redactor)
+    }
+
+    /// Starts a log on some disk.
+    pub fn create_on(disk: Arc<dyn Disk>, path: &Path, redactor: Arc<Redactor>) -> Result<Self, LogError> {
+        let failed = |error| LogError::io(path, error);
+        let plan = match disk.read(&path.with_file_name(PLAN)) {
+            Ok(bytes) => Some(Payload::of(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(LogError::io(&path.with_file_name(PLAN), error)),
+        };
+        let file = disk.create(path).map_err(failed)?;
+        lock(file.as_ref(), path)?;
+        // The name of a new file is durable only when its folder is.
+        disk.sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
         Ok(Self {
             file,
+            disk,
             path: path.to_owned(),
             seq: 0,
             head: Digest::zero(),
+            plan,
+            blobs: BlobWriter::beside(path),
             redactor,
             buffer: Vec::new(),
             broken: false,
@@ -86,26 +122,46 @@ impl LogFile {
 
     /// Opens a log to go on with it. An unfinished last line is dropped: its commit never returned.
     pub fn open(path: &Path, redactor: Arc<Redactor>) -> Result<(Self, Vec<Entry>, Option<Repair>), LogError> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).open(path).map_err(|error| LogError::io(path, error))?;
-        lock(&file, path)?;
-        let (entries, whole, torn) = read_all(path)?;
-        let repair = (torn > 0).then_some(Repair { dropped: torn });
-        if repair.is_some() {
-            let length = u64::try_from(whole).unwrap_or(u64::MAX);
-            file.set_len(length).and_then(|()| file.sync_data()).map_err(|error| LogError::io(path, error))?;
+        Self::open_on(Arc::new(RealDisk), path, redactor)
+    }
+
+    /// Opens a log on some disk.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        redactor: Arc<Redactor>,
+    ) -> Result<(Self, Vec<Entry>, Option<Repair>), LogError> {
+        let failed = |error| LogError::io(path, error);
+        let mut file = disk.open(path).map_err(failed)?;
+        lock(file.as_ref(), path)?;
+        let bytes = disk.read(path).map_err(failed)?;
+        let scan = scan(&bytes, &path.display().to_string(), &BlobFolder::beside(path, disk.as_ref()));
+        if let Some(damage) = scan.damage {
+            return Err(damage);
         }
-        file.seek(SeekFrom::End(0)).map_err(|error| LogError::io(path, error))?;
+        let repair = (scan.torn > 0).then_some(Repair { dropped: scan.torn });
+        if repair.is_some() {
+            let length = u64::try_from(scan.whole).unwrap_or(u64::MAX);
+            file.truncate(length).and_then(|()| file.sync()).map_err(failed)?;
+        }
+        // A run that died before its first line still names its plan in it.
+        let plan = match scan.entries.last() {
+            None => disk.read(&path.with_file_name(PLAN)).ok().map(|bytes| Payload::of(&bytes)),
+            Some(_) => None,
+        };
         let log = Self {
             file,
             path: path.to_owned(),
-            seq: entries.last().map_or(0, |entry| entry.seq),
-            head: entries.last().map_or_else(Digest::zero, |entry| entry.hash.clone()),
+            seq: scan.entries.last().map_or(0, |entry| entry.seq),
+            head: scan.entries.last().map_or_else(Digest::zero, |entry| entry.hash.clone()),
+            plan,
+            blobs: BlobWriter::beside(path),
+            disk,
             redactor,
             buffer: Vec::new(),
             broken: false,
         };
-        Ok((log, entries, repair))
+        Ok((log, scan.entries, repair))
     }
 
     /// The hash of the last line.
@@ -121,15 +177,18 @@ impl RunLog for LogFile {
             return Err(io::Error::other(format!("{path}: an earlier write failed, so nothing more is written")));
         }
         self.buffer.clear();
+        let mut blobs = Vec::new();
         let (mut seq, mut head) = (self.seq, self.head.clone());
         for recorded in events {
             seq += 1;
-            head = entry::write(&mut self.buffer, recorded, seq, &head, &self.redactor)?;
+            let before = entry::Head { seq, plan: self.plan.as_ref().filter(|_| seq == 1), prev: &head };
+            head = entry::write(&mut self.buffer, &mut blobs, recorded, &before, &self.redactor)?;
         }
         // After a failed fsync the kernel may have thrown the pages away, so a later success would prove nothing.
         self.broken = true;
-        self.file.write_all(&self.buffer)?;
-        self.file.sync_data()?;
+        self.blobs.keep(&blobs, self.disk.as_ref())?;
+        disk::write_whole(self.file.as_mut(), &self.buffer)?;
+        self.file.sync()?;
         self.broken = false;
         (self.seq, self.head) = (seq, head);
         Ok(())
@@ -138,53 +197,93 @@ impl RunLog for LogFile {
 
 /// Does a process lead the run that this log belongs to? It may have ended by the time this returns.
 pub fn is_led(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = std::fs::File::open(path) else { return false };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
-fn lock(file: &File, path: &Path) -> Result<(), LogError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => Err(LogError::Locked { path: path.display().to_string() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(LogError::io(path, error)),
-    }
-}
+/// How often a lock is tried, and how long between two tries.
+const TRIES: (u32, std::time::Duration) = (5, std::time::Duration::from_millis(10));
 
-/// The name of a new file is durable only when its folder is.
-fn sync_folder(path: &Path) -> Result<(), LogError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| LogError::io(folder, error))
+pub(super) fn lock(file: &dyn DiskFile, path: &Path) -> Result<(), LogError> {
+    for more in (0..TRIES.0).rev() {
+        match file.lock() {
+            Ok(()) => return Ok(()),
+            // Whoever only asks whether the run is led holds it for a moment, too.
+            Err(std::fs::TryLockError::WouldBlock) if more > 0 => std::thread::sleep(TRIES.1),
+            Err(std::fs::TryLockError::WouldBlock) => break,
+            Err(std::fs::TryLockError::Error(error)) => return Err(LogError::io(path, error)),
+        }
+    }
+    Err(LogError::Locked { path: path.display().to_string() })
 }
 
 /// Reads a log without changing it. An unfinished last line is left out.
 pub fn read(path: &Path) -> Result<Vec<Entry>, LogError> {
-    read_all(path).map(|(entries, _, _)| entries)
+    let bytes = RealDisk.read(path).map_err(|error| LogError::io(path, error))?;
+    scan(&bytes, &path.display().to_string(), &BlobFolder::beside(path, &RealDisk)).entries()
 }
 
-/// The entries, how many bytes they take, and how many torn bytes follow.
-fn read_all(path: &Path) -> Result<(Vec<Entry>, usize, usize), LogError> {
-    let bytes = std::fs::read(path).map_err(|error| LogError::io(path, error))?;
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut head = Digest::zero();
-    let mut offset = 0;
-    while let Some(length) = bytes[offset..].iter().position(|byte| *byte == b'\n') {
-        let line = &bytes[offset..offset + length];
-        let seq = entries.last().map_or(1, |entry| entry.seq + 1);
-        match entry::read(line, seq, &head) {
-            Ok(entry) => {
-                head = entry.hash.clone();
-                entries.push(entry);
-            }
-            Err(reason) => return Err(damaged(path, seq, offset, &reason)),
+/// What a log holds, up to the first line that is not what was written.
+pub(super) struct Scan {
+    /// The entries before it.
+    pub(super) entries: Vec<Entry>,
+    /// How many bytes they take.
+    pub(super) whole: usize,
+    /// How many bytes of an unfinished last line follow.
+    pub(super) torn: usize,
+    /// What the stored plan must be, if the log says.
+    pub(super) plan: Option<Payload>,
+    /// The payloads out of line that the entries use.
+    pub(super) payloads: Vec<Payload>,
+    /// Why reading ended early, if it did.
+    pub(super) damage: Option<LogError>,
+}
+
+impl Scan {
+    /// The entries of a log that is not damaged.
+    pub(super) fn entries(self) -> Result<Vec<Entry>, LogError> {
+        match self.damage {
+            None => Ok(self.entries),
+            Some(damage) => Err(damage),
         }
-        offset += length + 1;
+    }
+}
+
+/// Reads the bytes of a log.
+pub(super) fn scan(bytes: &[u8], path: &str, blobs: &dyn BlobSource) -> Scan {
+    let mut scan = Scan { entries: Vec::new(), whole: 0, torn: 0, plan: None, payloads: Vec::new(), damage: None };
+    let mut head = Digest::zero();
+    let mut seq = 1;
+    while let Some(length) = bytes[scan.whole..].iter().position(|byte| *byte == b'\n') {
+        let line = &bytes[scan.whole..scan.whole + length];
+        match entry::read(line, seq, &head, blobs) {
+            Ok(read) => {
+                head.clone_from(&read.entry.hash);
+                if seq == 1 {
+                    scan.plan = read.plan;
+                }
+                scan.payloads.extend(read.payloads);
+                scan.entries.push(read.entry);
+            }
+            Err(reason) => {
+                scan.damage = Some(damaged(path, seq, scan.whole, reason));
+                return scan;
+            }
+        }
+        seq += 1;
+        scan.whole += length + 1;
     }
     // Every line is written in one piece with its line break, so only a line without one can be torn.
-    Ok((entries, offset, bytes.len() - offset))
+    scan.torn = bytes.len() - scan.whole;
+    scan
 }
 
-fn damaged(path: &Path, line: u64, offset: usize, reason: &LineError) -> LogError {
-    LogError::Damaged { path: path.display().to_string(), line, offset, reason: reason.to_string() }
+fn damaged(path: &str, line: u64, offset: usize, reason: LineError) -> LogError {
+    let path = path.to_owned();
+    match reason {
+        LineError::Newer(format) => LogError::Newer { path, line, offset, format },
+        reason => LogError::Damaged { path, line, offset, reason: reason.to_string() },
+    }
 }
 
 #[cfg(test)]

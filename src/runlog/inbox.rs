@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{StepPath, Timestamp};
 use crate::run::{Decision, Doubt, ManualResult};
 
-const INBOX: &str = "inbox";
+/// The folder of letters in a run's folder.
+pub(super) const INBOX: &str = "inbox";
 
 /// Something that another process wants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,17 +2,31 @@
 //!
 //! `docs/run-log.md` describes the format.
 
+mod blobs;
+mod disk;
 mod entry;
+mod export;
+#[cfg(test)]
+mod faults;
 mod file;
 mod inbox;
 mod locks;
+mod record;
+mod sshsig;
 mod store;
+mod tar;
+mod verify;
 
-pub use entry::{Entry, FORMAT};
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use entry::{Entry, FORMAT, INLINE};
+pub use export::{EXPORT_FORMAT, Export, ExportError, Listed, Manifest};
 pub use file::{LogError, LogFile, Repair, is_led, read};
 pub use inbox::{Inbox, Letter};
 pub use locks::{Holder, LockError, LockStore};
-pub use store::{RunFolder, Store, StoreError};
+pub use record::{Exported, Record};
+pub use sshsig::{Fingerprint, NAMESPACE, SignError, Signed, SigningKey};
+pub use store::{RunFolder, RunLock, Store, StoreError};
+pub use verify::{Finding, Verdict};
 
 use crate::run::Recorded;
 

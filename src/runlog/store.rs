@@ -5,11 +5,17 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::blobs::Payload;
+use super::disk::{Disk, DiskFile, RealDisk};
+use super::entry;
+use super::file::LogError;
 use crate::base::{RunId, Timestamp};
 use crate::plan::{Plan, PlanError};
 
-const PLAN: &str = "plan.json";
-const LOG: &str = "log.jsonl";
+/// The stored plan, in the run's folder.
+pub(super) const PLAN: &str = "plan.json";
+/// The log, in the run's folder.
+pub(super) const LOG: &str = "log.jsonl";
 
 /// Why a run cannot be found or kept.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,14 @@ pub enum StoreError {
         path: String,
         /// Why.
         source: PlanError,
+    },
+    /// The stored plan is not the one that the log's first line names.
+    #[error("{path}: the stored plan {reason}")]
+    PlanChanged {
+        /// The file.
+        path: String,
+        /// How it differs.
+        reason: String,
     },
 }
 
@@ -89,9 +103,14 @@ impl Store {
             match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     let folder = RunFolder { id, path };
-                    folder.write_durably(PLAN, plan.to_json().as_bytes())?;
-                    File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
-                    return Ok(folder);
+                    let made = folder.write_durably(PLAN, plan.to_json().as_bytes()).and_then(|()| {
+                        File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))
+                    });
+                    if made.is_err() {
+                        // Nothing has happened in it, so nothing should be listed. The first error is the one to tell.
+                        let _ = std::fs::remove_dir_all(&folder.path);
+                    }
+                    return made.map(|()| folder);
                 }
                 // Two runs in the same second drew the same letters: draw again.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -143,7 +162,72 @@ impl Store {
     }
 }
 
+/// A run that no process writes while this is held.
+#[derive(Debug)]
+pub struct RunLock {
+    file: Box<dyn DiskFile>,
+}
+
+/// What a folder is named while it is being deleted: no id begins so, so nobody lists half a run.
+const GOING: &str = ".gone-";
+
+impl Store {
+    /// Removes a run whole. First its name goes, in one piece. Returns how many bytes it had.
+    pub fn remove(&self, folder: &RunFolder, held: RunLock) -> Result<u64, StoreError> {
+        let bytes = folder.size()?;
+        let going = self.runs_folder().join(format!("{GOING}{}", folder.id));
+        std::fs::rename(&folder.path, &going).map_err(|error| io_error(&folder.path, error))?;
+        let runs = self.runs_folder();
+        File::open(&runs).and_then(|runs| runs.sync_all()).map_err(|error| io_error(&runs, error))?;
+        drop(held.file);
+        std::fs::remove_dir_all(&going).map_err(|error| io_error(&going, error))?;
+        Ok(bytes)
+    }
+
+    /// Removes what a removal that was killed has left. Returns how many bytes that were.
+    pub fn sweep(&self) -> Result<u64, StoreError> {
+        let runs = self.runs_folder();
+        let entries = match std::fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(io_error(&runs, error)),
+        };
+        let mut bytes = 0;
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            let is_going = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(GOING.as_bytes()));
+            if is_going && path.is_dir() {
+                bytes += size(&path).map_err(|error| io_error(&path, error))?;
+                std::fs::remove_dir_all(&path).map_err(|error| io_error(&path, error))?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// How many bytes the files of a folder have.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
 impl RunFolder {
+    /// How many bytes its files have.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        size(&self.path).map_err(|error| io_error(&self.path, error))
+    }
+
+    /// Keeps every other process from writing this run.
+    pub fn lock(&self) -> Result<RunLock, LogError> {
+        let path = self.log();
+        let file = RealDisk.open(&path).map_err(|error| LogError::io(&path, error))?;
+        super::file::lock(file.as_ref(), &path)?;
+        Ok(RunLock { file })
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -157,8 +241,9 @@ impl RunFolder {
     /// The stored plan.
     pub fn plan(&self) -> Result<Plan, StoreError> {
         let path = self.path.join(PLAN);
-        let text = std::fs::read_to_string(&path).map_err(|error| io_error(&path, error))?;
-        Plan::from_json(&text).map_err(|source| StoreError::Plan { path: path.display().to_string(), source })
+        let bytes = std::fs::read(&path).map_err(|error| io_error(&path, error))?;
+        let named = first_line(&self.log()).and_then(|line| entry::plan_named(&line));
+        plan_of(&bytes, named.as_ref(), &path.display().to_string())
     }
 
     /// Writes a file of this run so that it is there whole or not at all, even after a power cut.
@@ -184,6 +269,25 @@ impl RunFolder {
             Err(error) => Err(io_error(&path, error)),
         }
     }
+}
+
+/// A plan from its stored form, held against its digest and, where a log's first line names its bytes, against those.
+pub(super) fn plan_of(bytes: &[u8], named: Option<&Payload>, path: &str) -> Result<Plan, StoreError> {
+    let unreadable = |source| StoreError::Plan { path: path.to_owned(), source };
+    let text = std::str::from_utf8(bytes).map_err(|error| unreadable(PlanError::Unreadable(error.to_string())))?;
+    let plan = Plan::from_json(text).map_err(unreadable)?;
+    match named.and_then(|named| named.differs(bytes)) {
+        Some(reason) => Err(StoreError::PlanChanged { path: path.to_owned(), reason }),
+        None => Ok(plan),
+    }
+}
+
+/// The first line of a log without its line break; `None` while there is none. The rest is not read.
+fn first_line(log: &Path) -> Option<Vec<u8>> {
+    use std::io::BufRead;
+    let mut line = Vec::new();
+    io::BufReader::new(File::open(log).ok()?).read_until(b'\n', &mut line).ok()?;
+    (line.pop() == Some(b'\n')).then_some(line)
 }
 
 fn io_error(path: &Path, source: io::Error) -> StoreError {

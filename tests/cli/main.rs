@@ -9,5 +9,6 @@ mod output;
 mod people;
 #[cfg(target_os = "linux")]
 mod processes;
+mod records;
 mod runs;
 mod support;

@@ -29,6 +29,12 @@ impl Place {
         Self { root }
     }
 
+    /// A place at a path of its own, where what is made there may name it.
+    pub(crate) fn at(root: &Path) -> Self {
+        std::fs::create_dir_all(root.join("work")).unwrap();
+        Self { root: root.to_owned() }
+    }
+
     /// The folder commands run in.
     pub(crate) fn folder(&self) -> PathBuf {
         self.root.join("work")
@@ -81,8 +87,9 @@ impl Place {
     /// The run log of the newest run, one JSON value a line.
     pub(crate) fn log(&self) -> Vec<Value> {
         let Some(path) = self.log_path() else { return Vec::new() };
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.map(|line| with_payloads(line, path.parent().unwrap())).collect()
     }
 
     pub(crate) fn log_path(&self) -> Option<PathBuf> {
@@ -106,6 +113,21 @@ impl Place {
             })
             .collect()
     }
+}
+
+/// A line with what it keeps in files of its own put back.
+fn with_payloads(mut line: Value, run: &Path) -> Value {
+    let out: Vec<(String, String)> = line["out"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(pointer, file)| Some((pointer.clone(), file["hash"].as_str()?.to_owned())))
+        .collect();
+    for (pointer, hash) in out {
+        let payload = std::fs::read_to_string(run.join("blobs").join(hash)).unwrap();
+        *line["event"].pointer_mut(&pointer).unwrap() = serde_json::from_str(&payload).unwrap();
+    }
+    line
 }
 
 impl Drop for Place {

@@ -148,7 +148,7 @@ fn check(place: &Place, world: &World, went_well: bool, how: &str) {
         let begun = log.iter().any(|line| line["event"]["type"] == "attempt_started" && line["event"]["step"] == *step);
         assert!(begun, "{how}: `{step}` happened without its intention in the log");
     }
-    let verified = place.run(&["show", "last"]);
+    let verified = place.run(&["verify", "last"]);
     assert_eq!(verified.code, Some(0), "{how}: {}", verified.stderr);
     assert!(log.len() < 2_000, "{how}: the log grows without end");
 }
