@@ -50,6 +50,7 @@ impl OpenRun {
     pub(super) fn open(folder: RunFolder, redactor: Arc<Redactor>) -> Result<Self, CliError> {
         let plan = Arc::new(folder.plan()?);
         let (log, entries, repair) = LogFile::open(&folder.log(), redactor)?;
+        Inbox::of(folder.path()).clear(&entries);
         let past = crate::runlog::events(entries);
         let state = replay(&folder, &plan, &past)?;
         Ok(Self { folder, plan, state, log, repair, past })

@@ -211,6 +211,9 @@ pub enum Event {
     CancelRequested {
         /// Who asked.
         by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The time of an emergency measure was made longer.
     MeasureExtended {

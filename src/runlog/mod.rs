@@ -10,7 +10,7 @@ mod store;
 
 pub use entry::{Entry, FORMAT};
 pub use file::{LogError, LogFile, Repair, is_led, read};
-pub use inbox::{Inbox, Letter};
+pub use inbox::{Fate, Inbox, Letter, Received};
 pub use locks::{Holder, LockError, LockStore};
 pub use store::{RunFolder, Store, StoreError};
 
