@@ -51,7 +51,7 @@ pub(super) enum CliError {
     #[error("run `{run}` died before its first entry: nothing was done")]
     NotBegun { run: String },
     /// The run is over.
-    #[error("run `{run}` is over: it {outcome}")]
+    #[error("run `{run}` is over: {outcome}")]
     Over { run: String, outcome: String },
     /// The run is not over, and nobody leads it.
     #[error("run `{run}` is not over, and no process leads it; nothing was changed")]
