@@ -3,8 +3,10 @@
 mod check;
 mod docs;
 mod drills;
+mod flow;
 mod gates;
 mod language;
+mod locks;
 mod measures;
 mod others;
 mod output;
