@@ -104,6 +104,7 @@ impl Measures {
 
 fn list(all: bool, format: Format) -> Result<Exit, CliError> {
     let mut rows = Vec::new();
+    let mut all_read = true;
     for folder in Store::new(env::state_folder()).list()? {
         let id = folder.id.clone();
         match KnownRun::of(folder) {
@@ -111,15 +112,24 @@ fn list(all: bool, format: Format) -> Result<Exit, CliError> {
             Ok(_) => {}
             // A run that died before its first entry has done nothing.
             Err(error) if error.is_not_begun() => {}
-            Err(error) => anstream::eprintln!("run {id} cannot be read, and may have measures in force: {error}"),
+            Err(error) => {
+                anstream::eprintln!("run {id} cannot be read, and may have measures in force: {error}");
+                all_read = false;
+            }
         }
     }
     match format {
         Format::Json => super::print_json(&rows)?,
-        Format::Text if rows.is_empty() => anstream::eprintln!("no emergency measure is in force"),
+        Format::Text if rows.is_empty() && all_read => anstream::eprintln!("no emergency measure is in force"),
         Format::Text => rows.iter().try_for_each(|row| super::print(&text(row)))?,
     }
-    Ok(if rows.iter().any(|row| row.overdue.is_some()) { Exit::Failed } else { Exit::Succeeded })
+    Ok(if rows.iter().any(|row| row.overdue.is_some()) {
+        Exit::Failed
+    } else if all_read {
+        Exit::Succeeded
+    } else {
+        Exit::Internal
+    })
 }
 
 fn rows_of(run: &KnownRun) -> Vec<Row> {

@@ -463,7 +463,7 @@ pub struct Decision {
     /// Answers to what else was asked.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub answers: IndexMap<String, Value>,
-    /// How it was given: `terminal`, `flag`, `scenario`.
+    /// How it was given: `terminal`, `flag`, `scenario`, `letter`.
     pub via: String,
 }
 

@@ -1,5 +1,7 @@
 //! Locks across runs: refused, waited for, given back, broken, and never held by two.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+
 use serde_json::Value;
 
 use crate::support::{Place, Said, ended, until, waits_for};
@@ -61,14 +63,17 @@ fn a_run_may_wait_for_the_lock() {
     let place = place();
     let holder = place.start(&["run", "holder"]);
     place.sees("attempt_started keep");
-    let waiter = place.start(&["run", "waiter"]);
-    until("the waiter is there", || runs(&place) == 2);
+    let mut waiter = place.start(&["run", "waiter"]);
+    let mut says = BufReader::new(waiter.stderr.take().unwrap());
+    let mut line = String::new();
+    says.read_line(&mut line).unwrap();
+    assert!(line.contains("waiting for it, at most 10m"), "{line}");
     assert_eq!(place.read("world"), "");
     place.write("go", "");
     assert_eq!(ended(holder).code, Some(0));
-    let said = ended(waiter);
-    assert_eq!((said.code, place.read("world").as_str()), (Some(0), "other\n"), "{}", said.stderr);
-    assert!(said.stderr.contains("waiting for it, at most 10m"), "{}", said.stderr);
+    let mut rest = String::new();
+    says.read_to_string(&mut rest).unwrap();
+    assert_eq!((ended(waiter).code, place.read("world").as_str()), (Some(0), "other\n"), "{rest}");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn every_measure_in_force_is_listed_and_an_overdue_one_fails() {
     let said = place.run(&["measures"]);
     assert_eq!(said.stdout.matches("open  in force for").count(), 1, "{}", said.stdout);
     assert!(said.stderr.contains("cannot be read, and may have measures in force"), "{}", said.stderr);
+    assert_eq!(said.code, Some(70), "nobody knows what it left in force");
 }
 
 #[test]
