@@ -183,6 +183,28 @@ fn letters_that_do_not_count_are_refused_with_a_reason_and_stop_nothing() {
     assert!(said.stderr.contains("answer not taken: `user:mallory` is not among"), "{}", said.stderr);
 }
 
+/// Whoever leads the run has read who may answer when it began, and goes by that.
+#[test]
+fn whoever_is_refused_by_the_one_who_leads_is_told() {
+    let place = gated();
+    let child = place.start(&["run", "g", "--approve", "late"]);
+    place.sees("gate_opened act");
+    place.write("approvers.yaml", "groups: { ops: [tester, mallory] }\n");
+    let said = said(place.command(&["approve", "last", "act", "--answer", "reason=x"]).env("USER", "mallory"));
+    assert_eq!(said.code, Some(8), "{}", said.stderr);
+    assert!(
+        told(&place, &said).ends_with(
+            "waiting until the process that leads run RUN takes note\nerror: it was refused: `user:mallory` is not among those who may answer: group:ops\n  help: nothing was changed; `runbook show RUN` tells where the run stands\n"
+        ),
+        "{}",
+        said.stderr
+    );
+    assert_eq!((place.count("gate_answered act"), letters(&place, "")), (0, vec![]));
+    assert_eq!(place.run(&["reject", "last", "act"]).code, Some(0));
+    place.write("go", "");
+    assert_eq!(ended(child).code, Some(8));
+}
+
 /// A process that was killed between recording what a letter wants and removing it leaves the letter behind.
 #[test]
 fn a_letter_is_dealt_with_once_whenever_its_reader_dies() {
@@ -200,6 +222,10 @@ fn a_letter_is_dealt_with_once_whenever_its_reader_dies() {
     let said = ended(place.start(&["resume", "last"]));
     assert_eq!((said.code, name.exists()), (Some(7), false), "{}", said.stderr);
     // As if it had been killed just before it could remove it.
+    let text = String::from_utf8(place.log_bytes()).unwrap();
+    let recorded = text.lines().position(|line| line.contains("\"cancel_requested\"")).unwrap();
+    let kept: String = text.split_inclusive('\n').take(recorded + 1).collect();
+    fs::write(place.log_path().unwrap(), kept).unwrap();
     fs::write(&name, &letter).unwrap();
     place.write("go", "");
     let said = ended(place.start(&["resume", "last"]));

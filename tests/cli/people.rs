@@ -137,6 +137,20 @@ fn an_undo_shows_what_it_would_do_and_asks() {
     }
 }
 
+#[test]
+fn a_run_that_is_undone_asks_nothing_more_of_what_it_had_asked() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  act: { argv: ['true'], undo: { run: 'sleep 0.1; echo undone >> world' } }\n  ask: { needs: [act], approval: { prompt: '?' } }\n",
+    );
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    assert_eq!(place.run(&["cancel", "last"]).code, Some(0));
+    let (code, shown) = Screen::of(&place, &["undo", "last", "--yes"]).ends();
+    assert_eq!((code, place.read("world").as_str()), (Some(0), "undone\n"), "{shown}");
+    assert!(!shown.contains("wants a yes"), "{shown}");
+}
+
 /// Somebody else answers while this terminal asks: the question is taken back, and the run goes on.
 #[test]
 fn an_answer_from_elsewhere_ends_the_question_here() {
