@@ -311,7 +311,7 @@ fn cancelled() -> Story {
     let mut story = Story::new(None);
     story
         .bypassed()
-        .happens(12, Event::CancelRequested { by: "a signal".to_owned() })
+        .happens(12, Event::CancelRequested { by: "a signal".to_owned(), reason: None })
         .fails(1, "deploy", 1, ActionError::cancelled())
         .finally(Outcome::Cancelled)
         .over(Outcome::Cancelled);

@@ -9,6 +9,7 @@ use crate::runlog::Store;
 
 use super::errors::CliError;
 use super::exit::Exit;
+use super::known::KnownRun;
 use super::{env, find};
 
 /// Arguments of `runbook completions`.
@@ -57,6 +58,39 @@ pub(super) fn runbooks(typed: &OsStr) -> Vec<CompletionCandidate> {
     found.sort();
     found.dedup();
     found.into_iter().filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// Steps of the run that the words before name.
+pub(super) fn steps(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let Some(run) = run_before() else { return Vec::new() };
+    let steps: Vec<String> = run.state.records().map(|(path, _)| path.to_string()).collect();
+    steps.into_iter().filter(|step| step.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// Steps that wait at their gate.
+pub(super) fn gates(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let Some(run) = run_before() else { return Vec::new() };
+    let open = run.state.waiting_for_people().filter(|step| run.state.is_at_gate(step)).map(ToString::to_string);
+    open.filter(|step| step.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// Steps whose emergency measure is in force.
+pub(super) fn measures(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let Some(run) = run_before() else { return Vec::new() };
+    let in_force = run.state.measures_in_force().into_iter().map(|measure| measure.step.to_string());
+    in_force.filter(|step| step.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// The first word of the command line that names a run. A completer sees only the word that is being typed, but the
+/// shell hands the whole line to the program.
+fn run_before() -> Option<KnownRun> {
+    let words = std::env::args().skip_while(|word| word != "--").skip(2);
+    let mut named =
+        words.filter(|word| !word.starts_with('-') && word.chars().any(|c| c.is_ascii_digit() || word == "last"));
+    named.find_map(|word| KnownRun::find(&word).ok())
 }
 
 /// Runs, the newest first.

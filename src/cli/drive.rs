@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::action::{Doors, Registry};
 use crate::actions;
@@ -13,7 +14,7 @@ use crate::plan::Plan;
 use crate::process::{LocalProcesses, Processes};
 use crate::report::{Console, LogReporter, Mode, Summary};
 use crate::run::{Cause, Event, Recorded, RunState};
-use crate::runlog::{Inbox, LogFile, Repair, RunFolder, Store};
+use crate::runlog::{Entry, Inbox, LogError, LogFile, Repair, RunFolder, Store};
 
 use super::env;
 use super::errors::CliError;
@@ -49,10 +50,24 @@ impl OpenRun {
     /// Opens a run to go on with it, from the plan that is stored with it.
     pub(super) fn open(folder: RunFolder, redactor: Arc<Redactor>) -> Result<Self, CliError> {
         let plan = Arc::new(folder.plan()?);
-        let (log, entries, repair) = LogFile::open(&folder.log(), redactor)?;
+        let (log, entries, repair) = open_log(&folder, &redactor)?;
+        Inbox::of(folder.path()).clear(&entries);
         let past = crate::runlog::events(entries);
         let state = replay(&folder, &plan, &past)?;
         Ok(Self { folder, plan, state, log, repair, past })
+    }
+}
+
+/// Opens a log for writing. Whoever looks whether a run is led holds its log for a moment: only one that stays locked has
+/// somebody who leads it.
+fn open_log(folder: &RunFolder, redactor: &Arc<Redactor>) -> Result<(LogFile, Vec<Entry>, Option<Repair>), LogError> {
+    let mut looks = 0;
+    loop {
+        match LogFile::open(&folder.log(), Arc::clone(redactor)) {
+            Err(LogError::Locked { .. }) if looks < 10 => looks += 1,
+            other => return other,
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -50,9 +50,21 @@ pub(super) enum CliError {
     /// A recorded event does not fit the stored plan.
     #[error("the log of run `{run}` does not fit its plan: {reason}")]
     Replay { run: String, reason: String },
+    /// The run's log is empty.
+    #[error("run `{run}` died before its first entry: nothing was done")]
+    NotBegun { run: String },
     /// The run is over.
-    #[error("run `{run}` is over: it {outcome}")]
+    #[error("run `{run}` is over: {outcome}")]
     Over { run: String, outcome: String },
+    /// The run is not over, and nobody leads it.
+    #[error("run `{run}` is not over, and no process leads it; nothing was changed")]
+    Unfinished { run: String },
+    /// Another process leads the run.
+    #[error("run `{run}` is under way: another process leads it; nothing was changed")]
+    Led { run: String },
+    /// Whoever leads a run did not take what was left for it.
+    #[error("it was refused: {reason}")]
+    Refused { reason: String },
     /// A report could not be written.
     #[error("the report cannot be written: {0}")]
     Report(String),
@@ -84,6 +96,16 @@ fn count(problems: &[Diagnostic]) -> String {
 impl CliError {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: None }
+    }
+
+    /// Is it about a run without a first entry?
+    pub(super) fn is_not_begun(&self) -> bool {
+        matches!(self, Self::NotBegun { .. })
+    }
+
+    /// The run has no first entry.
+    pub(super) fn not_begun(folder: &crate::runlog::RunFolder) -> Self {
+        Self::NotBegun { run: folder.id.to_string() }
     }
 
     pub(super) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
@@ -145,6 +167,16 @@ impl CliError {
             ),
             Self::Lock(LockError::Unknown(_)) => Some("`runbook locks` lists those that are held".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
+            Self::NotBegun { .. } => Some("start it anew".to_owned()),
+            Self::Unfinished { run } => {
+                Some(format!("go on with it: `runbook resume {run}`, or stop it where it is: `runbook cancel {run}`"))
+            }
+            Self::Led { run } => {
+                Some(format!("see how it goes: `runbook watch {run}`, or stop it: `runbook cancel {run}`"))
+            }
+            Self::Refused { .. } => {
+                Some("nothing was changed; `runbook show RUN` tells where the run stands".to_owned())
+            }
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
             _ => None,
         }
@@ -155,7 +187,9 @@ impl CliError {
             Self::Diagnostics(_) | Self::Inputs(_) | Self::Secrets(_) | Self::NoRunbook { .. } | Self::Approvers(_) => {
                 Exit::Invalid
             }
-            Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } | Self::Unfinished { .. } => Exit::Usage,
+            Self::Led { .. } => Exit::Locked,
+            Self::Refused { .. } => Exit::Rejected,
             Self::Store(StoreError::NoRun { .. } | StoreError::Ambiguous { .. }) => Exit::Usage,
             Self::Log(LogError::Locked { .. }) | Self::Lock(LockError::Held { .. } | LockError::Fenced { .. }) => {
                 Exit::Locked
@@ -169,6 +203,7 @@ impl CliError {
             | Self::Export(_)
             | Self::Engine(_)
             | Self::Replay { .. }
+            | Self::NotBegun { .. }
             | Self::Drill(_)
             | Self::File { .. }
             | Self::Output(_)

@@ -1,5 +1,6 @@
 //! `runbook locks`: what only one run at a time may hold, who holds it, and how to break it open.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,18 +93,25 @@ impl StoreLocks {
         Arc::new(Self { locks: LockStore::of(store), by: env::user() })
     }
 
-    /// Takes every lock that a plan names, waiting where it says so. What was taken before one could not be had is
-    /// given back. `had` says which number the run knows a lock by.
+    /// Takes every lock that a plan names, waiting where it says so, and every other that the run has held before: called
+    /// runbooks name their own. What was taken before one could not be had is given back. `had` says which number the run
+    /// knows a lock by.
     pub(super) fn take_all(
         &self,
         plan: &Plan,
         run: &RunId,
-        had: impl Fn(&str) -> Option<u64>,
+        had: impl IntoIterator<Item = (String, Option<u64>)>,
     ) -> Result<Vec<Held>, CliError> {
-        let names = lock_names(plan).map_err(|error| CliError::usage(format!("`locks`: {error}")))?;
+        let mut had: BTreeMap<String, Option<u64>> = had.into_iter().collect();
+        let mut wanted = Vec::new();
+        for lock in lock_names(plan).map_err(|error| CliError::usage(format!("`locks`: {error}")))? {
+            let number = had.remove(&lock.name).flatten();
+            wanted.push((lock, number));
+        }
+        wanted.extend(had.into_iter().map(|(name, number)| (LockName { name, wait: None }, number)));
         let mut held = Vec::new();
-        for lock in names {
-            match self.wait_for(&lock, run, had(&lock.name)) {
+        for (lock, number) in wanted {
+            match self.wait_for(&lock, run, number) {
                 Ok(one) => held.push(one),
                 Err(error) => {
                     self.release(run);

@@ -1,5 +1,7 @@
 //! What people type: one small file per subcommand. stdout is data, everything else is stderr.
 
+mod answer;
+mod cancel;
 mod check;
 mod completions;
 mod drill;
@@ -10,7 +12,9 @@ mod exit;
 mod export;
 mod find;
 mod flags;
+mod known;
 mod locks;
+mod measures;
 mod plan;
 mod prune;
 mod report;
@@ -20,7 +24,9 @@ mod runs;
 mod schema;
 mod show;
 mod terminal;
+mod undo;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +57,18 @@ enum Command {
     Drill(drill::Drill),
     /// Go on with a run that was stopped, killed, or waits for a person.
     Resume(resume::Resume),
+    /// Follow a run that another process leads.
+    Watch(watch::Watch),
+    /// Say yes at a gate of a run.
+    Approve(answer::Answer),
+    /// Say no at a gate of a run.
+    Reject(answer::Answer),
+    /// Take back what a run that is over has done.
+    Undo(undo::Undo),
+    /// Stop a run from another terminal, or one that nobody leads any more.
+    Cancel(cancel::Cancel),
+    /// List the emergency measures in force over all runs, make one longer, or end it.
+    Measures(measures::Measures),
     /// List the runs on this machine, the newest first; or remove old ones.
     Runs(runs::Runs),
     /// List the locks that runs hold, or break one open.
@@ -85,6 +103,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Resume(command) => command.run(),
+        Command::Watch(command) => command.run(),
+        Command::Approve(command) => command.run(crate::run::Answer::Approve),
+        Command::Reject(command) => command.run(crate::run::Answer::Reject),
+        Command::Measures(command) => command.run(),
+        Command::Undo(command) => command.run(),
+        Command::Cancel(command) => command.run(),
         Command::Runs(command) => command.run(),
         Command::Locks(command) => command.run(),
         Command::Show(command) => command.run(),

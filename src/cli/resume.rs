@@ -50,10 +50,7 @@ impl Resume {
         }
         self.answers.check(&run.state)?;
         if run.state.run().is_none() {
-            return Err(CliError::Replay {
-                run: folder.id.to_string(),
-                reason: "it died before its first entry; nothing was done, so start it anew".to_owned(),
-            });
+            return Err(CliError::not_begun(&folder));
         }
         if run.state.drill().is_some() {
             if !self.answers.is_empty() {
@@ -67,13 +64,7 @@ impl Resume {
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let locks = StoreLocks::new(&store);
-        // A run that was over has given its locks back; any other still counts on them.
-        let known = match run.state.outcome() {
-            None if !self.take_locks => locks_held(run.past.iter().map(|recorded| &recorded.event)),
-            _ => std::collections::BTreeMap::new(),
-        };
-        let taken = locks.take_all(&run.plan, &folder.id, |name| known.get(name).copied())?;
-        let first = Event::RunResumed { by: env::user(), locks: taken };
+        let first = resumed(&run, &locks, self.take_locks)?;
         let wishes = self.wishes.events(&run.state, &first, surroundings.clock.now())?;
         let first = std::iter::once(first).chain(wishes).collect();
         let (ending, summary, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
@@ -82,4 +73,14 @@ impl Resume {
         }
         Ok(conclude((&ending, &summary, &state), &folder, &console))
     }
+}
+
+/// The event that takes a run up again, with the locks that it needs.
+pub(super) fn resumed(run: &OpenRun, locks: &StoreLocks, take_anew: bool) -> Result<Event, CliError> {
+    // A run that was over has given its locks back; any other still counts on them.
+    let counts_on_them = run.state.outcome().is_none() && !take_anew;
+    let had = locks_held(run.past.iter().map(|recorded| &recorded.event));
+    let had = had.into_iter().map(|(name, number)| (name, counts_on_them.then_some(number)));
+    let locks = locks.take_all(&run.plan, &run.folder.id, had)?;
+    Ok(Event::RunResumed { by: env::user(), locks })
 }

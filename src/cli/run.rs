@@ -63,7 +63,7 @@ impl Run {
             Ok(wishes) => wishes,
             Err(error) => return Err(run.forget(error)),
         };
-        match locks.take_all(&run.plan, &run.folder.id, |_| None) {
+        match locks.take_all(&run.plan, &run.folder.id, []) {
             Ok(taken) => {
                 if let Event::RunStarted { locks, .. } = &mut first {
                     *locks = taken;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::action::Intent;
 use crate::base::{BoxFuture, Digest, StepPath, Timestamp};
-use crate::run::{Decision, Doubt, ManualResult};
+use crate::run::{Answer, Decision, Doubt, Gate, ManualResult};
 use crate::runbook::{Approval, AskField};
 
 /// Something only a person can answer.
@@ -133,6 +133,15 @@ pub enum Refusal {
         /// Who answered.
         by: String,
     },
+    /// The question has lapsed.
+    #[error("the question has lapsed")]
+    Lapsed,
+    /// The same person has answered before.
+    #[error("`{by}` has answered already")]
+    Twice {
+        /// Who answered.
+        by: String,
+    },
     /// An answer to what else was asked is missing or does not fit.
     #[error("`{name}`: {reason}")]
     Answer {
@@ -194,6 +203,34 @@ impl Approvers {
     }
 }
 
+impl Approvers {
+    /// The decision as it counts at an open gate, what else was asked read as the types that were asked for; or why it
+    /// does not count.
+    pub fn take(
+        &self,
+        approval: &Approval,
+        gate: &Gate,
+        mut decision: Decision,
+        requester: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Decision, Refusal> {
+        self.admit(approval, &decision, requester)?;
+        match read_answers(&approval.ask, &decision.answers) {
+            Ok(answers) => decision.answers = answers,
+            // Whoever says no need not fill in the form.
+            Err(_) if decision.answer == Answer::Reject => {}
+            Err(refusal) => return Err(refusal),
+        }
+        if gate.expires.is_some_and(|expires| expires <= now) {
+            return Err(Refusal::Lapsed);
+        }
+        if gate.approvals.iter().any(|before| before.by == decision.by) {
+            return Err(Refusal::Twice { by: decision.by });
+        }
+        Ok(decision)
+    }
+}
+
 /// The answers with their types, defaults filled in. An answer to what was not asked is refused like one that does not fit.
 pub(super) fn read_answers(
     asked: &IndexMap<String, AskField>,
@@ -219,7 +256,6 @@ pub(super) fn read_answers(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Answer;
     use crate::runbook::{OnTimeout, Template};
 
     fn approval(by: &[&str], not_requester: bool) -> Approval {

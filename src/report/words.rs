@@ -287,7 +287,10 @@ fn tell(state: &RunState, recorded: &Recorded) -> Option<(Kind, String)> {
             };
             (Kind::Resolved, format!("{what} ({})", person(by)))
         }
-        Event::CancelRequested { by } => (Kind::Cancelled, format!("the run was stopped by {}", person(by))),
+        Event::CancelRequested { by, reason } => {
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            (Kind::Cancelled, format!("the run was stopped by {}{why}", person(by)))
+        }
         Event::UndoStarted { .. } => (Kind::Undoing, "is being undone".to_owned()),
         Event::UndoFinished { result: UndoResult::Failed { error }, next: Next::Again { at }, .. } => {
             let pause = between(recorded.at, *at);

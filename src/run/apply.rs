@@ -44,7 +44,7 @@ impl RunState {
                 self.begin_frame(0);
             }
             Event::RunResumed { .. } => self.resume(),
-            Event::CancelRequested { by } => self.cancelled = Some(by.clone()),
+            Event::CancelRequested { by, .. } => self.cancelled = Some(by.clone()),
             Event::TimerFired { .. } => {
                 self.wakes.clear(Wake::Run);
                 self.out_of_time = true;
@@ -238,6 +238,7 @@ impl RunState {
         let only = only.iter().filter_map(|step| self.place(step)).collect();
         self.reopened = Some(Reopened { before, only, is_over: false });
         self.cancelled = None;
+        self.undo_failed = false;
         for node in 0..self.records.len() {
             match self.records[node].state {
                 StepState::Interrupted => self.doubt(node),
@@ -247,6 +248,9 @@ impl RunState {
                     self.records[node].state = StepState::Ended(StepResult::Failed);
                 }
                 _ => {}
+            }
+            if matches!(self.records[node].undo, Some(UndoState::Failed(_))) {
+                self.records[node].undo = None;
             }
         }
     }

@@ -67,7 +67,9 @@ pub fn decide(state: &RunState) -> Vec<Directive> {
     begins(state, only_final, &mut directives);
     directives.extend(state.returning.iter().filter(|node| counts(node)).map(|node| Directive::Return(path(node))));
     frames(state, &mut directives);
-    directives.extend(state.open.iter().filter(|node| counts(node)).map(|node| Directive::Ask(path(node))));
+    // Of a run that is being undone, nobody need answer any more what it asked.
+    let is_asked = |node: &&usize| counts(node) && state.reopened.is_none();
+    directives.extend(state.open.iter().filter(is_asked).map(|node| Directive::Ask(path(node))));
     directives.extend(earliest(state, only_final));
     directives
 }

@@ -211,6 +211,9 @@ pub enum Event {
     CancelRequested {
         /// Who asked.
         by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The time of an emergency measure was made longer.
     MeasureExtended {
@@ -460,7 +463,7 @@ pub struct Decision {
     /// Answers to what else was asked.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub answers: IndexMap<String, Value>,
-    /// How it was given: `terminal`, `flag`, `scenario`.
+    /// How it was given: `terminal`, `flag`, `scenario`, `letter`.
     pub via: String,
 }
 

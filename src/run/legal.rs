@@ -384,7 +384,7 @@ impl RunState {
             if self.cancelled.is_some() {
                 return idle.then_some(Outcome::Cancelled);
             }
-            return (idle && reopened.is_over && self.rollback.is_none()).then(|| match reopened.only.is_empty() {
+            return (idle && reopened.is_over && self.rollback.is_none()).then_some(match reopened.only.is_empty() {
                 _ if self.undo_failed => Outcome::Stuck,
                 true => Outcome::RolledBack,
                 false => reopened.before,

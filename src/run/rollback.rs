@@ -151,7 +151,12 @@ impl RunState {
             && !self.is_loop(node)
             && !self.frames[place.frame].plan.is_final(place.place)
             && record.acted()
-            && !matches!(record.undo, Some(UndoState::Undone(_) | UndoState::Failed(_)))
+            && match record.undo {
+                Some(UndoState::Undone(_)) => false,
+                // A run that is over may be undone once more, by somebody who has removed the cause.
+                Some(UndoState::Failed(_)) => self.outcome.is_some(),
+                _ => true,
+            }
     }
 
     /// Everything to undo in a frame, at any depth; not the final steps of the run itself.
@@ -163,7 +168,7 @@ impl RunState {
         found
     }
 
-    fn to_undo_at(&self, node: usize, found: &mut BTreeSet<usize>) {
+    pub(super) fn to_undo_at(&self, node: usize, found: &mut BTreeSet<usize>) {
         if self.is_to_undo(node) {
             found.insert(node);
         }

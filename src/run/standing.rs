@@ -1,5 +1,7 @@
 //! What a run leaves in the world: measures in force, and what it changed and did not put back.
 
+use std::collections::BTreeSet;
+
 use super::rendering::Rendering;
 use super::state::{InForce, LeftStanding, RunState, StepState, UndoState};
 use crate::action::Effect;
@@ -44,20 +46,43 @@ impl RunState {
         waves
     }
 
+    /// What there is to undo of a step: itself, its items, or the steps that it called.
+    pub fn to_undo_of(&self, step: &StepPath) -> Vec<StepPath> {
+        let Some(node) = self.place(step) else { return Vec::new() };
+        let mut found = BTreeSet::new();
+        self.to_undo_at(node, &mut found);
+        found.into_iter().map(|node| self.path(node).clone()).collect()
+    }
+
     /// What stands in the way of undoing only these steps: whatever was built on them and would not be undone.
     pub fn built_on(&self, only: &[StepPath]) -> Vec<StepPath> {
-        let mut found = Vec::new();
-        for step in only {
-            let Some(node) = self.place(step) else { continue };
-            for other in self.to_undo_from(node) {
-                let path = self.path(other);
-                let is_inside = path.as_str().starts_with(step.as_str());
-                if other != node && !is_inside && !only.contains(path) && !found.contains(path) {
-                    found.push(path.clone());
-                }
+        let named: BTreeSet<usize> = only.iter().filter_map(|step| self.place(step)).collect();
+        let mut found = BTreeSet::new();
+        for node in &named {
+            // What needs a called runbook was built on all that is in it.
+            let mut at = Some(*node);
+            while let Some(node) = at {
+                let mut own = BTreeSet::new();
+                self.to_undo_at(node, &mut own);
+                found.extend(self.to_undo_from(node).into_iter().filter(|other| !own.contains(other)));
+                at = self.frames[self.nodes[node].frame].caller;
             }
         }
-        found
+        found.difference(&named).map(|node| self.path(*node).clone()).collect()
+    }
+
+    /// Steps that changed something and whose runbook has no way to undo that.
+    pub fn cannot_be_undone(&self) -> Vec<StepPath> {
+        let stays = |node: &usize| {
+            let record = &self.records[*node];
+            let is_around = self.is_loop(*node) || matches!(self.written(*node).does, Does::Call(_));
+            !is_around
+                && record.acted()
+                && self.written(*node).undo.is_none()
+                && self.facts_at(*node).effect == Effect::Write
+                && !self.nodes[*node].is_final
+        };
+        (0..self.nodes.len()).filter(stays).map(|node| self.path(node).clone()).collect()
     }
 
     /// What the run changed and did not put back: measures in force, undone writes that left something, writes after

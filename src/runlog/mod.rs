@@ -21,7 +21,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use entry::{Entry, FORMAT, INLINE};
 pub use export::{EXPORT_FORMAT, Export, ExportError, Listed, Manifest};
 pub use file::{LogError, LogFile, Repair, is_led, read};
-pub use inbox::{Inbox, Letter};
+pub use inbox::{Fate, Inbox, Letter, Received};
 pub use locks::{Holder, LockError, LockStore};
 pub use record::{Exported, Record};
 pub use sshsig::{Fingerprint, NAMESPACE, SignError, Signed, SigningKey};

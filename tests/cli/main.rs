@@ -3,8 +3,12 @@
 mod check;
 mod docs;
 mod drills;
+mod flow;
 mod gates;
 mod language;
+mod locks;
+mod measures;
+mod others;
 mod output;
 mod people;
 #[cfg(target_os = "linux")]
@@ -12,3 +16,4 @@ mod processes;
 mod records;
 mod runs;
 mod support;
+mod undo;

@@ -70,3 +70,23 @@ fn shells_complete_commands_and_runs() {
     assert!(offered.lines().any(|line| line == "last"), "{offered}");
     assert!(offered.lines().any(|line| line.len() == "20261123-000000-abcde".len()), "{offered}");
 }
+
+#[test]
+fn shells_complete_the_steps_of_the_run_that_was_named() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  open: { argv: ['true'], measure: { expires: 1h } }\n  ask: { approval: { prompt: '?' } }\n  after: { needs: [ask], argv: ['true'] }\n",
+    );
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    let offered = |words: &[&str]| {
+        let mut command = place.command(&[&["--", "runbook"], words].concat());
+        let index = words.len().to_string();
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
+        said(&mut command).stdout.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&["approve", "last", ""]), ["ask"]);
+    assert_eq!(offered(&["undo", "last", "--only", "a"]), ["ask", "after"]);
+    assert_eq!(offered(&["measures", "extend", &place.newest(), ""]), ["open"]);
+    assert!(offered(&["cancel", ""]).contains(&"last".to_owned()));
+}

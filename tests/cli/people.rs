@@ -120,6 +120,52 @@ fn writes_without_a_gate_are_confirmed_once() {
 }
 
 #[test]
+fn an_undo_shows_what_it_would_do_and_asks() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  act: { argv: ['true'], undo: { argv: [sh, -c, 'echo undone >> world'] } }\n",
+    );
+    assert_eq!(place.run(&["run", "a"]).code, Some(0));
+    for (typed, code, world) in [("", Some(2), ""), ("y", Some(0), "undone\n")] {
+        let mut screen = Screen::of(&place, &["undo", "last"]);
+        screen.waits_for("echo undone >> world");
+        screen.waits_for("Undo this? [y/N]");
+        screen.types(typed);
+        let (ended, shown) = screen.ends();
+        assert_eq!((ended, place.read("world").as_str()), (code, world), "{shown}");
+    }
+}
+
+#[test]
+fn a_run_that_is_undone_asks_nothing_more_of_what_it_had_asked() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  act: { argv: ['true'], undo: { run: 'sleep 0.1; echo undone >> world' } }\n  ask: { needs: [act], approval: { prompt: '?' } }\n",
+    );
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    assert_eq!(place.run(&["cancel", "last"]).code, Some(0));
+    let (code, shown) = Screen::of(&place, &["undo", "last", "--yes"]).ends();
+    assert_eq!((code, place.read("world").as_str()), (Some(0), "undone\n"), "{shown}");
+    assert!(!shown.contains("wants a yes"), "{shown}");
+}
+
+/// Somebody else answers while this terminal asks: the question is taken back, and the run goes on.
+#[test]
+fn an_answer_from_elsewhere_ends_the_question_here() {
+    let place = Place::new();
+    place.write("g.yaml", GATED);
+    let mut screen = Screen::of(&place, &["run", "g", "--yes"]);
+    screen.waits_for("Type `yes` or `no`");
+    let said = place.run(&["approve", "last", "act", "--answer", "reason=elsewhere"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    screen.types("no");
+    let (code, shown) = screen.ends();
+    assert_eq!((code, place.read("world").as_str()), (Some(0), "act here\nelsewhere\n"), "{shown}");
+}
+
+#[test]
 fn a_manual_step_takes_its_evidence() {
     let place = Place::new();
     place.write(

@@ -204,3 +204,31 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A script that waits for a file, and gives up when nobody writes it.
+pub(crate) fn waits_for(file: &str) -> String {
+    format!("n=0; until [ -e {file} ]; do n=$((n+1)); [ $n -lt 6000 ] || exit 1; sleep 0.01; done")
+}
+
+impl Place {
+    /// The id of the newest run.
+    pub(crate) fn newest(&self) -> String {
+        let log = self.log_path().unwrap();
+        log.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// How often an event (`type step`) stands in the log of the newest run.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.events().iter().filter(|seen| *seen == event).count()
+    }
+
+    /// Waits until an event (`type step`) stands in the log of the newest run.
+    pub(crate) fn sees(&self, event: &str) {
+        until(event, || self.count(event) > 0);
+    }
+
+    /// Every byte of the newest run's log.
+    pub(crate) fn log_bytes(&self) -> Vec<u8> {
+        std::fs::read(self.log_path().unwrap()).unwrap()
+    }
+}

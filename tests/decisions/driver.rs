@@ -278,7 +278,7 @@ impl Driver {
     }
 
     pub(crate) fn cancel(&mut self) -> &mut Self {
-        self.record(Event::CancelRequested { by: "user:ann".to_owned() });
+        self.record(Event::CancelRequested { by: "user:ann".to_owned(), reason: None });
         self.go_on()
     }
 

@@ -132,7 +132,7 @@ fn happen(driver: &mut Driver, luck: &mut Luck, standing: &[Directive], chosen: 
             let attempt = driver.trying[&step];
             driver.record(Event::Checkpoint { step, attempt, value: json!({ "found": "before" }) });
         }
-        Happening::SomebodyCancels => driver.record(Event::CancelRequested { by: "user:cat".to_owned() }),
+        Happening::SomebodyCancels => driver.record(Event::CancelRequested { by: "user:cat".to_owned(), reason: None }),
         Happening::ProcessDies => driver.crash(driver.log.len()),
     }
 }

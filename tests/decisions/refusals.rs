@@ -65,7 +65,7 @@ fn nothing_follows_the_end_and_no_step_of_another_plan_is_known() {
     driver.succeed("t").answer("s", "user:ann", Answer::Reject);
     assert_eq!(driver.state.outcome(), Some(Outcome::Rejected));
     assert!(refused(&mut driver, Event::RunResumed { by: "user:ann".to_owned() }).contains("the run is over"));
-    refused(&mut driver, Event::CancelRequested { by: "user:ann".to_owned() });
+    refused(&mut driver, Event::CancelRequested { by: "user:ann".to_owned(), reason: None });
     refused(&mut driver, Event::FinallyBegan { outcome: Outcome::Succeeded });
 }
 

@@ -4,7 +4,7 @@ mod launch;
 mod letters;
 mod questions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -91,8 +91,12 @@ pub struct Embedded {
     batch: Vec<Recorded>,
     /// Checkpoints whose actions wait for the log.
     unacknowledged: Vec<oneshot::Sender<()>>,
-    /// Letters that are in the log once the batch is.
-    answered: Vec<std::path::PathBuf>,
+    /// Letters that have been read.
+    read: BTreeSet<String>,
+    /// Letters that are answered once the batch is in the log; with the reason when one is refused.
+    answered: Vec<(String, Option<String>)>,
+    /// When to look for letters.
+    looks: Option<tokio::time::Interval>,
     /// What to begin once the batch is in the log.
     launches: Vec<Launch>,
     tasks: JoinSet<Report>,
@@ -140,7 +144,9 @@ impl Embedded {
             parts,
             batch: Vec::new(),
             unacknowledged: Vec::new(),
+            read: BTreeSet::new(),
             answered: Vec::new(),
+            looks: None,
             launches: Vec::new(),
             tasks: JoinSet::new(),
             subjects: BTreeMap::new(),
@@ -180,16 +186,24 @@ impl Embedded {
 
     async fn drive_on(&mut self, first: Vec<Event>) -> Result<Ending, EngineError> {
         first.into_iter().try_for_each(|event| self.record(event))?;
+        // What was left while nobody led the run comes before anybody is asked.
+        self.read_letters()?;
         loop {
             let standing = self.settle()?;
             self.commit()?;
             if let Some(outcome) = self.parts.state.outcome() {
+                self.refuse_letters();
                 return Ok(Ending::Finished(outcome));
             }
             self.launch();
             self.attend(&standing);
             if let Some(ending) = self.nobody_left(&standing) {
-                return Ok(ending);
+                // Whoever could take it further may just have written.
+                self.read_letters()?;
+                if self.answered.is_empty() {
+                    return Ok(ending);
+                }
+                continue;
             }
             self.wait(&standing).await?;
         }
@@ -269,9 +283,13 @@ impl Embedded {
             // An action that was dropped meanwhile needs no answer.
             let _ = saved.send(());
         }
-        for letter in self.answered.drain(..) {
-            // A letter that stays is read once more and then changes nothing.
-            let _ = std::fs::remove_file(letter);
+        for (letter, refused) in self.answered.drain(..) {
+            let Some(inbox) = &self.parts.inbox else { continue };
+            match refused {
+                // One that stays is not read again here, and the next process finds what it wants in the log.
+                None => drop(inbox.remove(&letter)),
+                Some(reason) => inbox.refuse(&letter, &reason),
+            }
         }
         for recorded in self.batch.drain(..) {
             let _ = self.parts.notices.send(Notice::Recorded(recorded));
@@ -377,7 +395,7 @@ impl Embedded {
             }
         };
         let stopping = self.parts.state.is_cancelled();
-        let letters = self.letters_due();
+        let letters = letters::letters_due(self.parts.inbox.as_ref(), &mut self.looks);
         let mut finished = None;
         let mut checkpoint = None;
         let mut fired = None;
@@ -385,13 +403,13 @@ impl Embedded {
         tokio::select! {
             biased;
             () = self.parts.stop.token.cancelled(), if !stopping => stop = true,
+            () = letters => return self.read_letters(),
             Some(report) = self.incoming.recv() => checkpoint = Some(report),
             Some(joined) = self.tasks.join_next_with_id() => finished = Some(joined),
             () = due => fired = timer.map(|(_, timer)| timer),
-            () = letters => return self.read_letters(),
         }
         if stop {
-            return self.record(Event::CancelRequested { by: "a signal".to_owned() });
+            return self.record(Event::CancelRequested { by: "a signal".to_owned(), reason: None });
         }
         if let Some(timer) = fired {
             return self.record(Event::TimerFired { timer });

@@ -9,15 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::attempt::Report;
 use super::super::people::read_answers;
-use super::super::{Notice, Question, Refusal, Reply};
+use super::super::{Notice, Question, Reply};
 use super::launch::{For, no_such_action};
 use super::{Asked, Embedded, Ending, EngineError, Subject};
 use crate::action::{ActionError, Intent, Probed};
 use crate::base::{Attempt, StepPath};
 use crate::plan::show_secrets;
 use crate::run::{
-    Answer, AttemptResult, Directive, Doubt, Event, ManualResult, Next, Rendering, StepState, Timer, UndoState,
-    after_attempt,
+    AttemptResult, Directive, Doubt, Event, ManualResult, Next, Rendering, StepState, Timer, UndoState, after_attempt,
 };
 use crate::runbook::{Does, Undo};
 
@@ -250,67 +249,57 @@ impl Embedded {
         (!waiting.is_empty()).then_some(Ending::Waiting(waiting))
     }
 
+    /// Takes what somebody said who was asked here. An answer that is not taken is asked for again.
     pub(super) fn take_reply(&mut self, step: StepPath, reply: Option<Reply>) -> Result<(), EngineError> {
-        let Some(record) = self.parts.state.record(&step) else { return Ok(()) };
-        let written = self.written(&step).clone();
-        let refused = match (reply, &record.state) {
-            (None, _) => {
-                self.asked.insert(step, Asked::InVain);
-                return Ok(());
-            }
-            (Some(Reply::Gate(mut decision)), StepState::AtGate(gate)) => {
-                let approval = written.approval.as_ref().expect("a gate has an approval");
-                let admitted = self
-                    .parts
-                    .approvers
-                    .admit(approval, &decision, self.parts.state.started_by())
-                    .and_then(|()| read_answers(&approval.ask, &decision.answers))
-                    .map(|answers| decision.answers = answers)
-                    // Whoever says no need not fill in the form.
-                    .or_else(|refusal| match (&refusal, decision.answer) {
-                        (Refusal::Answer { .. }, Answer::Reject) => Ok(()),
-                        _ => Err(refusal),
-                    });
-                match admitted {
-                    Ok(()) if gate.expires.is_some_and(|expires| expires <= self.parts.doors.clock.now()) => {
-                        "the question has lapsed".to_owned()
-                    }
-                    Ok(()) if gate.approvals.iter().any(|before| before.by == decision.by) => {
-                        format!("`{}` has answered already", decision.by)
-                    }
-                    Ok(()) => {
-                        let digest = gate.digest.clone();
-                        // One of several approvers: the others are still to be asked.
-                        self.take_back(&step);
-                        return self.record(Event::GateAnswered { step, digest, decision });
-                    }
-                    Err(refusal) => refusal.to_string(),
+        let Some(reply) = reply else {
+            self.asked.insert(step, Asked::InVain);
+            return Ok(());
+        };
+        if let Taken::Refused(reason) = self.take_answer(&step, reply)? {
+            self.take_back(&step);
+            let _ = self.parts.notices.send(Notice::Refused { step, reason });
+        }
+        Ok(())
+    }
+
+    /// Records an answer, however it came here, if it is one that counts.
+    pub(super) fn take_answer(&mut self, step: &StepPath, reply: Reply) -> Result<Taken, EngineError> {
+        let Some(record) = self.parts.state.record(step) else { return Ok(Taken::Late) };
+        let step = step.clone();
+        let event = match (reply, &record.state) {
+            (Reply::Gate(decision), StepState::AtGate(gate)) => {
+                let written = self.written(&step).approval.as_ref().expect("a gate has an approval");
+                let now = self.parts.doors.clock.now();
+                match self.parts.approvers.take(written, gate, decision, self.parts.state.started_by(), now) {
+                    Ok(decision) => Event::GateAnswered { step: step.clone(), digest: gate.digest.clone(), decision },
+                    Err(refusal) => return Ok(Taken::Refused(refusal.to_string())),
                 }
             }
-            (Some(Reply::Manual { by, result }), StepState::Asked) => {
-                let result = match (&written.does, result) {
+            (Reply::Manual { by, result }, StepState::Asked) => {
+                let result = match (&self.written(&step).does, result) {
                     (Does::Manual(manual), ManualResult::Done { evidence }) => {
                         read_answers(&manual.evidence, &evidence).map(|evidence| ManualResult::Done { evidence })
                     }
                     (_, result) => Ok(result),
                 };
                 match result {
-                    Ok(result) => return self.record(Event::ManualAnswered { step, by, result }),
-                    Err(refusal) => refusal.to_string(),
+                    Ok(result) => Event::ManualAnswered { step: step.clone(), by, result },
+                    Err(refusal) => return Ok(Taken::Refused(refusal.to_string())),
                 }
             }
-            (Some(Reply::Doubt { by, doubt, undo: false }), StepState::InDoubt) => {
-                return self.record(Event::DoubtResolved { step, doubt, by, undo: false });
+            (Reply::Doubt { by, doubt, undo: false }, StepState::InDoubt) => {
+                Event::DoubtResolved { step: step.clone(), doubt, by, undo: false }
             }
-            (Some(Reply::Doubt { by, doubt, undo: true }), _) if record.undo == Some(UndoState::InDoubt) => {
-                return self.record(Event::DoubtResolved { step, doubt, by, undo: true });
+            (Reply::Doubt { by, doubt, undo: true }, _) if record.undo == Some(UndoState::InDoubt) => {
+                Event::DoubtResolved { step: step.clone(), doubt, by, undo: true }
             }
             // The question was settled meanwhile: a late answer changes nothing.
-            (Some(_), _) => return Ok(()),
+            _ => return Ok(Taken::Late),
         };
+        // Whoever else was asked need not answer any more. One of several approvers: the others are asked anew.
         self.take_back(&step);
-        let _ = self.parts.notices.send(Notice::Refused { step, reason: refused });
-        Ok(())
+        self.record(event)?;
+        Ok(Taken::Recorded)
     }
 
     /// Forgets that people were asked, and asks nobody any more.
@@ -319,4 +308,14 @@ impl Embedded {
             handle.abort();
         }
     }
+}
+
+/// What became of an answer.
+pub(super) enum Taken {
+    /// It counts.
+    Recorded,
+    /// Nobody asks any more.
+    Late,
+    /// It does not count, and why.
+    Refused(String),
 }
