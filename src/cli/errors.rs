@@ -48,8 +48,8 @@ pub(super) enum CliError {
     #[error("the log of run `{run}` does not fit its plan: {reason}")]
     Replay { run: String, reason: String },
     /// The run's log is empty.
-    #[error("run `{run}` died before its first entry: nothing was done")]
-    NotBegun { run: String },
+    #[error("run `{run}` {}: nothing was done", if *.is_led { "has not begun yet" } else { "died before its first entry" })]
+    NotBegun { run: String, is_led: bool },
     /// The run is over.
     #[error("run `{run}` is over: {outcome}")]
     Over { run: String, outcome: String },
@@ -102,7 +102,7 @@ impl CliError {
 
     /// The run has no first entry.
     pub(super) fn not_begun(folder: &crate::runlog::RunFolder) -> Self {
-        Self::NotBegun { run: folder.id.to_string() }
+        Self::NotBegun { run: folder.id.to_string(), is_led: crate::runlog::is_led(&folder.log()) }
     }
 
     pub(super) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
@@ -160,7 +160,10 @@ impl CliError {
             ),
             Self::Lock(LockError::Unknown(_)) => Some("`runbook locks` lists those that are held".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
-            Self::NotBegun { .. } => Some("start it anew".to_owned()),
+            Self::NotBegun { is_led: true, .. } => {
+                Some("it may wait for a lock; `runbook locks` lists them. Stop it with Ctrl-C where it runs".to_owned())
+            }
+            Self::NotBegun { is_led: false, .. } => Some("start it anew".to_owned()),
             Self::Unfinished { run } => {
                 Some(format!("go on with it: `runbook resume {run}`, or stop it where it is: `runbook cancel {run}`"))
             }
@@ -180,7 +183,11 @@ impl CliError {
             Self::Diagnostics(_) | Self::Inputs(_) | Self::Secrets(_) | Self::NoRunbook { .. } | Self::Approvers(_) => {
                 Exit::Invalid
             }
-            Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } | Self::Unfinished { .. } => Exit::Usage,
+            Self::Usage { .. }
+            | Self::Endpoint(_)
+            | Self::Over { .. }
+            | Self::Unfinished { .. }
+            | Self::NotBegun { .. } => Exit::Usage,
             Self::Led { .. } => Exit::Locked,
             Self::Refused { .. } => Exit::Rejected,
             Self::Store(StoreError::NoRun { .. } | StoreError::Ambiguous { .. }) => Exit::Usage,
@@ -195,7 +202,6 @@ impl CliError {
             | Self::Lock(LockError::Io { .. })
             | Self::Engine(_)
             | Self::Replay { .. }
-            | Self::NotBegun { .. }
             | Self::Drill(_)
             | Self::File { .. }
             | Self::Output(_)

@@ -111,7 +111,11 @@ fn whoever_may_not_answer_learns_it_and_nothing_changes() {
     }
     let other = place.run(&["approve", "last", "act", "--answer", "reason=x", "--digest", "0000"]);
     assert_eq!(other.code, Some(2));
-    assert!(other.stderr.contains("asks about") && other.stderr.contains("not about 0000"), "{}", other.stderr);
+    let short = &digest(&place, "act")[..12];
+    let expected = format!(
+        "error: the gate of `act` asks about {short}, not about 0000\n  help: nothing was changed; `runbook show RUN` tells what it asks\n"
+    );
+    assert_eq!(told(&place, &other), expected);
     assert_eq!((place.log_bytes(), letters(&place, "")), (before, vec![]), "nothing changed");
 }
 
