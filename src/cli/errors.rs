@@ -61,7 +61,7 @@ pub(super) enum CliError {
     Led { run: String },
     /// Whoever leads a run did not take what was left for it.
     #[error("it was refused: {reason}")]
-    Refused { reason: String },
+    Refused { run: String, reason: String },
     /// A report could not be written.
     #[error("the report cannot be written: {0}")]
     Report(String),
@@ -170,8 +170,8 @@ impl CliError {
             Self::Led { run } => {
                 Some(format!("see how it goes: `runbook watch {run}`, or stop it: `runbook cancel {run}`"))
             }
-            Self::Refused { .. } => {
-                Some("nothing was changed; `runbook show RUN` tells where the run stands".to_owned())
+            Self::Refused { run, .. } => {
+                Some(format!("nothing was changed; `runbook show {run}` tells where the run stands"))
             }
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
             _ => None,
