@@ -131,6 +131,6 @@ fn judge(known: &KnownRun, step: &StepPath, gate: &Gate, decision: Decision) -> 
     let now = if known.state.drill().is_some() { known.state.now() } else { SystemClock.now() };
     approvers
         .take(approval, gate, decision, known.state.started_by(), now)
-        .map_err(|refusal| CliError::Refused { reason: refusal.to_string() })
+        .map_err(|refusal| CliError::Refused { run: known.folder.id.to_string(), reason: refusal.to_string() })
         .map(drop)
 }

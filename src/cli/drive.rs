@@ -267,7 +267,7 @@ pub(super) fn conclude(
         |steps: &[crate::base::StepPath]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
     match ending {
         Ending::Finished(outcome) => {
-            if *outcome == crate::run::Outcome::Cancelled {
+            if *outcome == crate::run::Outcome::Cancelled && state.may_be_resumed() {
                 anstream::eprintln!("go on with: runbook resume {run}");
             }
             Exit::from(*outcome)

@@ -51,8 +51,8 @@ pub(super) enum CliError {
     #[error("the log of run `{run}` does not fit its plan: {reason}")]
     Replay { run: String, reason: String },
     /// The run's log is empty.
-    #[error("run `{run}` died before its first entry: nothing was done")]
-    NotBegun { run: String },
+    #[error("run `{run}` {}: nothing was done", if *.is_led { "has not begun yet" } else { "died before its first entry" })]
+    NotBegun { run: String, is_led: bool },
     /// The run is over.
     #[error("run `{run}` is over: {outcome}")]
     Over { run: String, outcome: String },
@@ -64,7 +64,7 @@ pub(super) enum CliError {
     Led { run: String },
     /// Whoever leads a run did not take what was left for it.
     #[error("it was refused: {reason}")]
-    Refused { reason: String },
+    Refused { run: String, reason: String },
     /// A report could not be written.
     #[error("the report cannot be written: {0}")]
     Report(String),
@@ -105,7 +105,7 @@ impl CliError {
 
     /// The run has no first entry.
     pub(super) fn not_begun(folder: &crate::runlog::RunFolder) -> Self {
-        Self::NotBegun { run: folder.id.to_string() }
+        Self::NotBegun { run: folder.id.to_string(), is_led: crate::runlog::is_led(&folder.log()) }
     }
 
     pub(super) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
@@ -167,15 +167,18 @@ impl CliError {
             ),
             Self::Lock(LockError::Unknown(_)) => Some("`runbook locks` lists those that are held".to_owned()),
             Self::Over { run, .. } => Some(format!("`runbook show {run}` tells how it went")),
-            Self::NotBegun { .. } => Some("start it anew".to_owned()),
+            Self::NotBegun { is_led: true, .. } => {
+                Some("it may wait for a lock; `runbook locks` lists them. Stop it with Ctrl-C where it runs".to_owned())
+            }
+            Self::NotBegun { is_led: false, .. } => Some("start it anew".to_owned()),
             Self::Unfinished { run } => {
                 Some(format!("go on with it: `runbook resume {run}`, or stop it where it is: `runbook cancel {run}`"))
             }
             Self::Led { run } => {
                 Some(format!("see how it goes: `runbook watch {run}`, or stop it: `runbook cancel {run}`"))
             }
-            Self::Refused { .. } => {
-                Some("nothing was changed; `runbook show RUN` tells where the run stands".to_owned())
+            Self::Refused { run, .. } => {
+                Some(format!("nothing was changed; `runbook show {run}` tells where the run stands"))
             }
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
             _ => None,
@@ -187,7 +190,11 @@ impl CliError {
             Self::Diagnostics(_) | Self::Inputs(_) | Self::Secrets(_) | Self::NoRunbook { .. } | Self::Approvers(_) => {
                 Exit::Invalid
             }
-            Self::Usage { .. } | Self::Endpoint(_) | Self::Over { .. } | Self::Unfinished { .. } => Exit::Usage,
+            Self::Usage { .. }
+            | Self::Endpoint(_)
+            | Self::Over { .. }
+            | Self::Unfinished { .. }
+            | Self::NotBegun { .. } => Exit::Usage,
             Self::Led { .. } => Exit::Locked,
             Self::Refused { .. } => Exit::Rejected,
             Self::Store(StoreError::NoRun { .. } | StoreError::Ambiguous { .. }) => Exit::Usage,
@@ -203,7 +210,6 @@ impl CliError {
             | Self::Export(_)
             | Self::Engine(_)
             | Self::Replay { .. }
-            | Self::NotBegun { .. }
             | Self::Drill(_)
             | Self::File { .. }
             | Self::Output(_)

@@ -98,7 +98,7 @@ impl KnownRun {
         loop {
             match inbox.fate(name) {
                 Fate::Granted => return Ok(Sent::Granted),
-                Fate::Refused(reason) => return Err(CliError::Refused { reason }),
+                Fate::Refused(reason) => return Err(CliError::Refused { run: self.folder.id.to_string(), reason }),
                 Fate::Unread if last_look => return Ok(Sent::Left),
                 // It may have been answered just before its reader went away.
                 Fate::Unread if !self.is_led() => last_look = true,

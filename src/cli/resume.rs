@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::base::Redactor;
-use crate::run::{Event, Outcome, locks_held};
+use crate::run::{Event, locks_held};
 use crate::runlog::Store;
 
 use super::drive::{Answers, OpenRun, Surroundings, Wishes, conclude, console, drive};
@@ -45,7 +45,7 @@ impl Resume {
         let folder = store.find(&self.run)?;
         let redactor: Arc<Redactor> = Arc::default();
         let run = OpenRun::open(folder.clone(), Arc::clone(&redactor))?;
-        if let Some(outcome) = run.state.outcome().filter(|outcome| *outcome != Outcome::Cancelled) {
+        if let Some(outcome) = run.state.outcome().filter(|_| !run.state.may_be_resumed()) {
             return Err(CliError::Over { run: folder.id.to_string(), outcome: outcome.to_string() });
         }
         self.answers.check(&run.state)?;

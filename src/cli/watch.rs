@@ -1,6 +1,6 @@
 //! `runbook watch`: follows a run that another process leads. Only reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -33,6 +33,7 @@ impl Watch {
         let mut told = 0;
         let mut length = None;
         loop {
+            let began = Instant::now();
             // Asked for before the log is read: whoever has ended by then has written all it ever will.
             let is_led = crate::runlog::is_led(&folder.log());
             let now = std::fs::metadata(folder.log()).map(|log| log.len()).ok();
@@ -46,7 +47,8 @@ impl Watch {
             if !is_led {
                 return tell_end(&folder, console);
             }
-            std::thread::sleep(EVERY);
+            // A long log takes a while to read; whoever watches must not keep the machine from its work.
+            std::thread::sleep(EVERY.max(began.elapsed() * 4));
         }
     }
 }

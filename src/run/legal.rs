@@ -91,7 +91,7 @@ impl RunState {
     /// What may follow the end: taking up a run that was stopped, undoing it, and what became of its measures.
     fn check_after_the_end(&self, event: &Event, node: Option<usize>) -> Verdict {
         match event {
-            Event::RunResumed { .. } if self.outcome == Some(Outcome::Cancelled) => Ok(()),
+            Event::RunResumed { .. } if self.may_be_resumed() => Ok(()),
             Event::UndoRequested { only, .. } => {
                 match only.iter().find(|step| !self.place(step).is_some_and(|node| self.is_to_undo(node))) {
                     Some(step) => Err(format!("there is nothing to undo of `{step}`")),
@@ -100,6 +100,15 @@ impl RunState {
             }
             Event::MeasureExtended { .. } | Event::MeasureClosed { .. } => self.check_measure(node),
             _ => refuse("the run is over"),
+        }
+    }
+
+    /// May it be gone on with? One that was stopped may, unless something of it has been undone since.
+    pub fn may_be_resumed(&self) -> bool {
+        match self.outcome {
+            None => true,
+            Some(Outcome::Cancelled) => self.reopened.as_ref().is_none_or(|reopened| !reopened.is_over),
+            Some(_) => false,
         }
     }
 

@@ -69,6 +69,9 @@ fn a_run_may_wait_for_the_lock() {
     says.read_line(&mut line).unwrap();
     assert!(line.contains("waiting for it, at most 10m"), "{line}");
     assert_eq!(place.read("world"), "");
+    let cancel = place.run(&["cancel", "last"]);
+    let expected = "error: run `RUN` has not begun yet: nothing was done\n  help: it may wait for a lock; `runbook locks` lists them. Stop it with Ctrl-C where it runs\n";
+    assert_eq!((cancel.code, cancel.stderr.replace(&place.newest(), "RUN").as_str()), (Some(2), expected));
     place.write("go", "");
     assert_eq!(ended(holder).code, Some(0));
     let mut rest = String::new();

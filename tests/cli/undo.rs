@@ -138,10 +138,10 @@ fn an_undo_that_failed_is_tried_again_once_its_cause_is_gone() {
         "runbook: a\nsteps:\n  one: { run: 'true', undo: { run: 'echo undo-one >> world' } }\n  two: { needs: [one], run: 'true', undo: { run: '[ -e fixed ] || exit 9; echo undo-two >> world' } }\n  bad: { needs: [two], run: 'exit 1' }\non_failure: rollback\n",
     );
     assert_eq!(place.run(&["run", "a"]).code, Some(6));
-    let said = place.run(&["undo", "last", "-y"]);
+    let said = ended(place.start(&["undo", "last", "-y"]));
     assert_eq!((said.code, place.read("world").as_str()), (Some(6), ""), "{}", said.stderr);
     place.write("fixed", "");
-    let said = place.run(&["undo", "last", "-y"]);
+    let said = ended(place.start(&["undo", "last", "-y"]));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert_eq!(place.read("world"), "undo-two\nundo-one\n");
     assert!(place.run(&["runs"]).stdout.contains("rolled back"));
@@ -201,6 +201,23 @@ fn what_a_called_runbook_did_is_undone_after_what_was_built_on_it() {
     let mut items = lines[2..].to_vec();
     items.sort_unstable();
     assert_eq!(items, ["undo-a", "undo-b"]);
+}
+
+/// What it would go on with stands on what is undone.
+#[test]
+fn a_run_that_was_stopped_and_partly_undone_is_not_gone_on_with() {
+    let place = Place::new();
+    place.write(
+        "a.yaml",
+        "runbook: a\nsteps:\n  one: { run: 'true', undo: { run: 'true' } }\n  two: { run: 'true', undo: { run: 'true' } }\n  ask: { needs: [one, two], approval: { prompt: '?' } }\n",
+    );
+    assert_eq!(place.run(&["run", "a"]).code, Some(4));
+    assert_eq!(place.run(&["cancel", "last"]).code, Some(0));
+    let said = place.run(&["undo", "last", "-y", "--only", "one"]);
+    assert_eq!((said.code, said.stderr.contains("go on with")), (Some(0), false), "{}", said.stderr);
+    let said = place.run(&["resume", "last"]);
+    let expected = "error: run `RUN` is over: cancelled\n  help: `runbook show RUN` tells how it went\n";
+    assert_eq!((said.code, told(&place, &said).as_str()), (Some(2), expected));
 }
 
 #[test]
