@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use runbook::base::{Attempt, Redactor, StepId};
+use runbook::base::{Attempt, Redactor, StepPath};
 use runbook::run::{AttemptResult, Event, Next, Recorded};
 use runbook::runlog::{Disk, DiskFile, LogFile, RealDisk, RunLog, read};
 use support::{Folder, Rounds, Table, as_f64, ratio, sized};
@@ -50,7 +50,7 @@ fn events(count: usize) -> Vec<Recorded> {
     let at = "2026-11-23T03:00:00.123456Z".parse().expect("it is a time");
     (0..count)
         .map(|number| {
-            let step = StepId::new(&format!("step_{}", number / 2)).expect("it is an id");
+            let step = StepPath::parse(&format!("step_{}", number / 2)).expect("it is an id");
             let attempt = Attempt::FIRST;
             let event = if number % 2 == 0 {
                 let params = serde_json::json!({ "argv": ["/usr/bin/true", "--some", "argument"], "env": {} });
@@ -58,7 +58,13 @@ fn events(count: usize) -> Vec<Recorded> {
             } else {
                 let outputs =
                     serde_json::json!({ "stdout": "done\n", "stderr": "", "exit_code": 0, "truncated": false });
-                Event::AttemptFinished { step, attempt, result: AttemptResult::Succeeded { outputs }, next: Next::End }
+                Event::AttemptFinished {
+                    step,
+                    attempt,
+                    result: AttemptResult::Succeeded { outputs },
+                    next: Next::End,
+                    met: None,
+                }
             };
             Recorded { at, event }
         })

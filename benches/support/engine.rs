@@ -88,7 +88,7 @@ pub fn run(plan: &Arc<Plan>, folder: &Path, log: &Path, limits: Limits) -> (Dura
     let began = Instant::now();
     let file = LogFile::create(log, Arc::clone(secrets.redactor())).expect("the log is new");
     let log = Counting { log: file, commits: Arc::clone(&commits), events: Arc::clone(&events) };
-    let mut engine = Embedded::new(Parts {
+    let parts = Parts {
         state: RunState::new(Arc::clone(plan)),
         registry: runbook::actions::builtin(),
         doors: Arc::new(doors),
@@ -96,10 +96,10 @@ pub fn run(plan: &Arc<Plan>, folder: &Path, log: &Path, limits: Limits) -> (Dura
         approvers: Approvers::default(),
         locks: Arc::new(NoLocks),
         notices,
-        log: Box::new(log),
         inbox: None,
         stop: Stop::default(),
-    });
+    };
+    let mut engine = Embedded::new(parts, Box::new(log));
     let first = vec![started(plan, limits)];
     let ending = runtime.block_on(engine.drive(first)).unwrap_or_else(|error| panic!("{error}"));
     let taken = began.elapsed();

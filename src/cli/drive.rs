@@ -194,11 +194,10 @@ pub(super) fn drive(
         approvers,
         locks,
         notices,
-        log: Box::new(run.log),
         inbox: Some(Inbox::of(run.folder.path())),
         stop: stop.clone(),
     };
-    let mut engine = Embedded::new(parts);
+    let mut engine = Embedded::new(parts, Box::new(run.log));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -207,9 +206,8 @@ pub(super) fn drive(
         tokio::spawn(hear_signals(stop, Arc::clone(&surroundings.kill)));
         engine.drive(first).await
     });
-    let state = engine.state().clone();
-    // Dropping the engine closes the channel, which ends the watcher.
-    drop(engine);
+    // With the engine the channel is closed, which ends the watcher.
+    let state = engine.into_state();
     runtime.shutdown_background();
     let _ = watcher.join();
     let ending = ended?;

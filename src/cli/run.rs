@@ -48,6 +48,8 @@ impl Run {
         let loaded = check::checked(&self.runbook)?;
         let plan = plan::build(&loaded, &actions::builtin(), &self.inputs.values()?)?
             .in_folder(find::folder_of(&loaded.source.name));
+        // What places in the file are for has been used; a long run should not carry it along.
+        drop(loaded);
         self.answers.check(&RunState::new(Arc::new(plan.clone())))?;
         let redactor: Arc<base::Redactor> = Arc::default();
         let surroundings = Surroundings::real(&plan, self.endpoints.origins()?, Arc::clone(&redactor));

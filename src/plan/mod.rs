@@ -85,6 +85,8 @@ struct Shape {
     source: Digest,
     runbook: Runbook,
     facts: BTreeMap<StepId, Facts>,
+    /// The same by place: they are asked for at every turn of a run.
+    facts_in_place: Vec<Facts>,
     graph: DiGraph<(), Need>,
     ids: Vec<StepId>,
     places: IndexMap<StepId, usize>,
@@ -388,7 +390,10 @@ impl Shape {
                 }
             }
         }
-        Self { key, file, source, runbook, facts, graph, ids, places }
+        // A stored plan that lacks some was changed by somebody; its digest tells. The most careful ones do until then.
+        let careful = Facts { effect: Effect::Write, replay: Replay::Once, load: None, undo: None };
+        let facts_in_place = ids.iter().map(|id| facts.get(id).unwrap_or(&careful).clone()).collect();
+        Self { key, file, source, runbook, facts, facts_in_place, graph, ids, places }
     }
 
     fn stored(&self) -> StoredPart<'_> {
@@ -604,7 +609,7 @@ impl Plan {
 
     /// What the action of the step at this place is.
     pub fn facts(&self, place: usize) -> &Facts {
-        self.shape.facts.get(&self.shape.ids[place]).expect("every step has facts")
+        &self.shape.facts_in_place[place]
     }
 
     /// The places of the steps that need the step at `place`, in the order of the file.

@@ -93,10 +93,11 @@ impl Console {
 
     /// Tells an event.
     pub fn event(&mut self, recorded: &Recorded) {
-        let Ok(lines) = words::apply(&mut self.state, recorded) else { return };
+        // Whoever tells only the end need not follow.
         if self.mode == Mode::Quiet {
             return;
         }
+        let Ok(lines) = words::apply(&mut self.state, recorded) else { return };
         self.refresh_bars();
         for line in lines {
             // The moving line says it already.

@@ -27,8 +27,17 @@ pub enum ReadError {
 /// Sums up a run from its stored plan and its log. The log may still be written meanwhile.
 pub fn summary(folder: &RunFolder) -> Result<Summary, ReadError> {
     let plan = Arc::new(folder.plan()?);
-    let entries = runlog::read(&folder.log())?;
-    Ok(summary_of(&plan, entries)?)
+    let mut head = None;
+    let events = runlog::entries(&folder.log())?.map(|entry| {
+        let entry = entry?;
+        head = Some(entry.hash);
+        Ok::<_, ReadError>(entry.recorded)
+    });
+    let summary = Summary::of_each(&plan, events)?;
+    Ok(match head {
+        Some(head) => summary.with_log_head(head),
+        None => summary,
+    })
 }
 
 /// Sums up what a plan and the entries of its log say.

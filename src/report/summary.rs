@@ -251,11 +251,21 @@ pub struct Evidence {
 impl Summary {
     /// Sums up what happened so far.
     pub fn of(plan: &Arc<Plan>, events: &[Recorded]) -> Result<Self, SummaryError> {
+        Self::of_each(plan, events.iter().map(|recorded| Ok::<_, SummaryError>(recorded.clone())))
+    }
+
+    /// Sums up events as they come, so that a long log need not be held whole.
+    pub fn of_each<E: From<SummaryError>>(
+        plan: &Arc<Plan>,
+        events: impl IntoIterator<Item = Result<Recorded, E>>,
+    ) -> Result<Self, E> {
         let mut fold = Fold::new(plan);
+        let mut count = 0;
         for recorded in events {
-            fold.take(recorded)?;
+            fold.take(&recorded?).map_err(SummaryError::from)?;
+            count += 1;
         }
-        fold.finish(events.len())
+        Ok(fold.finish(count)?)
     }
 
     /// Adds the hash of the log's last line.
@@ -323,7 +333,11 @@ impl Fold {
         for line in &lines {
             self.take_measure(line, &recorded.event);
         }
-        self.timeline.extend(lines.into_iter().filter(|line| !line.kind.is_passing()));
+        // Items that did what they should are counted by their loop.
+        let is_quiet = |line: &Line| {
+            line.kind == Kind::Succeeded && line.step.as_ref().is_some_and(|step| self.state.is_item(step))
+        };
+        self.timeline.extend(lines.into_iter().filter(|line| !line.kind.is_passing() && !is_quiet(line)));
         let at = recorded.at;
         match &recorded.event {
             Event::RunStarted { version, .. } => self.version.clone_from(version),

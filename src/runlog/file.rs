@@ -278,7 +278,7 @@ pub(super) fn scan(bytes: &[u8], path: &str, blobs: &dyn BlobSource) -> Scan {
     scan
 }
 
-fn damaged(path: &str, line: u64, offset: usize, reason: LineError) -> LogError {
+pub(super) fn damaged(path: &str, line: u64, offset: usize, reason: LineError) -> LogError {
     let path = path.to_owned();
     match reason {
         LineError::Newer(format) => LogError::Newer { path, line, offset, format },

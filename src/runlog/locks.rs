@@ -156,8 +156,8 @@ impl LockStore {
     /// Is a run over, or gone? What cannot be read may still be going on.
     fn is_over(&self, run: &RunId) -> bool {
         let Ok(folder) = self.store.find(run.as_str()) else { return true };
-        let Ok(entries) = super::read(&folder.log()) else { return false };
-        matches!(entries.last().map(|entry| &entry.recorded.event), Some(Event::RunFinished { .. }))
+        let Ok(entries) = super::entries(&folder.log()) else { return false };
+        matches!(entries.last(), Some(Ok(entry)) if matches!(entry.recorded.event, Event::RunFinished { .. }))
     }
 
     fn list(&self) -> Result<Vec<Holder>, LockError> {

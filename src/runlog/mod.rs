@@ -4,6 +4,7 @@
 
 mod blobs;
 mod disk;
+mod entries;
 mod entry;
 mod export;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tar;
 mod verify;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use entries::{Entries, entries};
 pub use entry::{Entry, FORMAT, INLINE};
 pub use export::{EXPORT_FORMAT, Export, ExportError, Listed, Manifest};
 pub use file::{LogError, LogFile, Repair, is_led, read};

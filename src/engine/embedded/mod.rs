@@ -76,8 +76,6 @@ pub struct Parts {
     pub locks: Arc<dyn Locks>,
     /// Whoever watches.
     pub notices: std::sync::mpsc::Sender<Notice>,
-    /// The run log.
-    pub log: Box<dyn RunLog>,
     /// What other processes want of this one.
     pub inbox: Option<Inbox>,
     /// How the run is told to stop.
@@ -87,6 +85,8 @@ pub struct Parts {
 /// Drives one run.
 pub struct Embedded {
     parts: Parts,
+    /// The run log, except while it is being written.
+    log: Option<Box<dyn RunLog>>,
     /// Events applied and not yet in the log.
     batch: Vec<Recorded>,
     /// Checkpoints whose actions wait for the log.
@@ -137,11 +137,12 @@ enum Subject {
 
 impl Embedded {
     /// An engine for one run.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts, log: Box<dyn RunLog>) -> Self {
         // Only checkpoints come this way, and each waits for its answer: never more than steps at once.
         let (reports, incoming) = mpsc::channel(64);
         Self {
             parts,
+            log: Some(log),
             batch: Vec::new(),
             unacknowledged: Vec::new(),
             read: BTreeSet::new(),
@@ -161,6 +162,11 @@ impl Embedded {
     /// The state as it is now.
     pub fn state(&self) -> &RunState {
         &self.parts.state
+    }
+
+    /// The state as it was left; everything else is given back.
+    pub fn into_state(self) -> RunState {
+        self.parts.state
     }
 
     /// Records `first` (the run's beginning or its resumption, and what was wished for with it) and drives the run until
@@ -190,7 +196,7 @@ impl Embedded {
         self.read_letters()?;
         loop {
             let standing = self.settle()?;
-            self.commit()?;
+            self.commit().await?;
             if let Some(outcome) = self.parts.state.outcome() {
                 self.refuse_letters();
                 return Ok(Ending::Finished(outcome));
@@ -275,9 +281,9 @@ impl Embedded {
     }
 
     /// Writes what was applied to the log, then tells whoever waits or watches.
-    fn commit(&mut self) -> Result<(), EngineError> {
+    async fn commit(&mut self) -> Result<(), EngineError> {
         if !self.batch.is_empty() {
-            self.parts.log.append(&self.batch).map_err(EngineError::Log)?;
+            self.append().await.map_err(EngineError::Log)?;
         }
         for saved in self.unacknowledged.drain(..) {
             // An action that was dropped meanwhile needs no answer.
@@ -295,6 +301,26 @@ impl Embedded {
             let _ = self.parts.notices.send(Notice::Recorded(recorded));
         }
         Ok(())
+    }
+
+    /// Appends the batch. While the disk takes its time, tries that are under way go on: what ends meanwhile shares the
+    /// next commit. Nothing new begins before this has returned.
+    async fn append(&mut self) -> std::io::Result<()> {
+        let lost = || std::io::Error::other("the thread that writes the run log was lost");
+        let mut log = self.log.take().ok_or_else(lost)?;
+        if self.tasks.is_empty() {
+            let result = log.append(&self.batch);
+            self.log = Some(log);
+            return result;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let writing = tokio::task::spawn_blocking(move || {
+            let result = log.append(&batch);
+            (log, batch, result)
+        });
+        let (log, batch, result) = writing.await.map_err(|_| lost())?;
+        (self.log, self.batch) = (Some(log), batch);
+        result
     }
 
     /// The step as it was written.
