@@ -44,6 +44,9 @@ pub trait DiskFile: Debug + Send {
 
     /// Cuts the file to a length.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// How long the file is now; `None` when it has no name any more.
+    fn length(&self) -> io::Result<Option<u64>>;
 }
 
 /// Appends all of the bytes. A write that took some of them is gone on with; one that took none is an error.
@@ -115,5 +118,10 @@ impl DiskFile for RealFile {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
+    }
+
+    fn length(&self) -> io::Result<Option<u64>> {
+        let metadata = self.0.metadata()?;
+        Ok((std::os::unix::fs::MetadataExt::nlink(&metadata) > 0).then(|| metadata.len()))
     }
 }

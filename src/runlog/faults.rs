@@ -126,6 +126,10 @@ impl DiskFile for BadFile {
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.file.truncate(length)
     }
+
+    fn length(&self) -> io::Result<Option<u64>> {
+        self.file.length()
+    }
 }
 
 /// A folder of a test's own, gone when it is over.

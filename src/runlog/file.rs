@@ -84,6 +84,8 @@ pub struct LogFile {
     blobs: BlobWriter,
     redactor: Arc<Redactor>,
     buffer: Vec<u8>,
+    /// How long the file is, as far as this process wrote it.
+    length: u64,
     /// Set when a write failed: what is on disk is unknown, so nothing more may follow it.
     broken: bool,
 }
@@ -116,6 +118,7 @@ impl LogFile {
             blobs: BlobWriter::beside(path),
             redactor,
             buffer: Vec::new(),
+            length: 0,
             broken: false,
         })
     }
@@ -159,6 +162,7 @@ impl LogFile {
             disk,
             redactor,
             buffer: Vec::new(),
+            length: u64::try_from(scan.whole).unwrap_or(u64::MAX),
             broken: false,
         };
         Ok((log, scan.entries, repair))
@@ -176,6 +180,7 @@ impl RunLog for LogFile {
             let path = self.path.display();
             return Err(io::Error::other(format!("{path}: an earlier write failed, so nothing more is written")));
         }
+        self.still_leads()?;
         self.buffer.clear();
         let mut blobs = Vec::new();
         let (mut seq, mut head) = (self.seq, self.head.clone());
@@ -190,8 +195,24 @@ impl RunLog for LogFile {
         disk::write_whole(self.file.as_mut(), &self.buffer)?;
         self.file.sync()?;
         self.broken = false;
+        self.length += u64::try_from(self.buffer.len()).unwrap_or(0);
         (self.seq, self.head) = (seq, head);
         Ok(())
+    }
+}
+
+impl LogFile {
+    /// The lock is the lease: whoever holds it is the only one to write. Where the file was moved away, replaced or
+    /// written to all the same, this process leads the run no more.
+    fn still_leads(&self) -> io::Result<()> {
+        let path = self.path.display();
+        match self.file.length()? {
+            Some(length) if length == self.length => Ok(()),
+            Some(_) => {
+                Err(io::Error::other(format!("{path}: somebody else has written to it, so nothing more is written")))
+            }
+            None => Err(io::Error::other(format!("{path}: it was removed, so nothing more is written"))),
+        }
     }
 }
 
@@ -320,6 +341,33 @@ mod tests {
         assert_eq!((entries.len(), repair), (3, None));
         log.append(&[event(3), event(4)]).unwrap();
         assert_eq!(read(&path).unwrap().last().map(|entry| entry.seq), Some(5));
+    }
+
+    #[test]
+    fn whoever_has_lost_the_file_writes_no_more() {
+        let lost: [fn(&Path); 3] = [
+            |path| std::fs::remove_file(path).unwrap(),
+            |path| std::fs::rename(path, path.with_extension("away")).unwrap(),
+            |path| std::io::Write::write_all(&mut append_to(path), b"{}\n").unwrap(),
+        ];
+        for (number, lose) in lost.into_iter().enumerate() {
+            let (path, _) = written(1);
+            let (mut log, _, _) = LogFile::open(&path, Arc::default()).unwrap();
+            lose(&path);
+            let moved = path.with_extension("away");
+            let before = std::fs::read(if moved.exists() { &moved } else { &path }).unwrap_or_default();
+            let result = log.append(&[event(1)]);
+            // A file that was only moved is still this one; whoever moved it back loses nothing.
+            assert_eq!(result.is_ok(), number == 1, "{result:?}");
+            if number == 2 {
+                assert_eq!(std::fs::read(&path).unwrap(), before);
+            }
+            let _ = std::fs::remove_file(moved);
+        }
+    }
+
+    fn append_to(path: &Path) -> std::fs::File {
+        std::fs::OpenOptions::new().append(true).open(path).unwrap()
     }
 
     #[test]

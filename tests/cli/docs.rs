@@ -95,3 +95,45 @@ fn every_exit_code_and_action_is_documented() {
         assert!(commands.contains(&format!("| {code} |")), "docs/commands.md does not name exit code {code}");
     }
 }
+
+#[test]
+fn every_event_stands_in_the_table_of_the_run_log_with_its_fields() {
+    let code = std::fs::read_to_string(repository("src/run/event.rs")).unwrap();
+    let body = code.split("pub enum Event {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let mut events: Vec<(String, Vec<String>)> = Vec::new();
+    let mut may_be_left_out = false;
+    for line in body.lines() {
+        let name = line.strip_prefix("    ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
+        if let Some(name) = name {
+            events.push((snake(name.trim_end_matches([' ', '{', ','])), Vec::new()));
+        } else if line.trim_start().starts_with("#[serde") {
+            may_be_left_out = line.contains("skip_serializing_if");
+        } else if let Some((field, _)) = line.trim().split_once(": ").filter(|_| !line.trim().starts_with("///")) {
+            let mark = if may_be_left_out { "?" } else { "" };
+            events.last_mut().unwrap().1.push(format!("`{field}{mark}`"));
+            may_be_left_out = false;
+        }
+    }
+    let page = std::fs::read_to_string(repository("docs/run-log.md")).unwrap();
+    let table = page.split("## The events").nth(1).unwrap().split("The parts of them:").next().unwrap();
+    for (name, mut fields) in events {
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/run-log.md says nothing of `{name}`"));
+        let mut told: Vec<String> =
+            row.split('|').nth(2).unwrap().split(", ").map(|field| field.trim().to_owned()).collect();
+        (fields.sort(), told.sort());
+        assert_eq!(told, fields, "the fields of `{name}`");
+    }
+}
+
+/// `RunStarted` as it stands in a log: `run_started`.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
