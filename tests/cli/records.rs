@@ -769,6 +769,26 @@ fn make_the_records_of_this_version() {
     );
     keep("failed");
 
+    place.write("inner.yaml", "runbook: inner\ninputs: { n: { type: integer, required: true } }\noutputs: { twice: { type: integer, value: '{{ inputs.n * 2 }}' } }\nsteps:\n  one: { argv: ['true'], undo: { argv: ['true'] } }\n  two: { needs: [one], approval: { prompt: 'Two?' }, argv: ['true'], undo: { argv: ['true'], verify: { uses: report.render, with: { output: seen.md } } } }\nfinally:\n  bye: { argv: ['true'] }\n");
+    run(
+        "grown",
+        "runbook: grown\nlocks: ['records:all']\ntimeout: 1h\nsteps:\n  each: { for_each: { in: [a, 'b/c', d, e], as: name, at_most: 2, ramp: true, fail_after: 50% }, run: 'echo \"$N\"; [ \"$N\" != d ]', env: { N: '{{ name }}' }, undo: { argv: ['true'] } }\n  inner: { needs: [each], call: inner.yaml, with: { n: '{{ each.outputs.succeeded }}' } }\n  left_out: { needs: [inner], argv: ['true'] }\n  forced: { needs: { left_out: skipped }, if: 'false', argv: ['true'] }\n  late: { needs: [forced], effect: read, run: 'sleep 1000', timeout: { step: 200ms }, allow_failure: true }\n  bad: { needs: { late: finished, forced: succeeded }, run: 'exit 3', retry: { attempts: 2, delay: 10ms } }\non_failure: rollback\n",
+        &["--approve", "inner/two", "--skip", "left_out", "--force", "forced", "--reason", "for the record"],
+        5,
+    );
+    keep("grown");
+    let measured = "runbook: measured\nsteps:\n  open: { argv: ['true'], undo: { argv: ['true'] }, measure: { expires: 1s, on_expiry: undo } }\n  built: { needs: [open], argv: ['true'], undo: { argv: ['true'] } }\n";
+    run("expired", measured, &[], 0);
+    keep("expired");
+    run("undone", &measured.replace("expires: 1s, on_expiry: undo", "expires: 1h"), &[], 0);
+    for command in
+        [vec!["measures", "extend", "last", "open", "--by", "1h", "--reason", "not yet"], vec!["undo", "last", "-y"]]
+    {
+        let said = place.run(&command);
+        assert_eq!(said.code, Some(0), "{command:?}: {}", said.stderr);
+    }
+    keep("undone");
+
     place.write("r.yaml", "runbook: doubt\nsteps:\n  pay: { run: 'echo pay >> world; [ -e go ] || sleep 1000' }\n  done: { needs: [pay], argv: ['true'] }\n");
     let mut child = place.start(&["run", "r.yaml"]);
     until("the step runs", || !place.read("world").is_empty());
@@ -788,6 +808,10 @@ fn make_the_records_of_this_version() {
     child.wait().unwrap();
     assert_eq!(place.run(&["resume", "last", "--happened", "pay"]).code, Some(0));
     keep("happened");
+    run("did-not-happen", "runbook: late\nsteps:\n  pay: { run: 'sleep 1000', timeout: 200ms }\n", &[], 6);
+    assert_eq!(place.run(&["resume", "last", "--did-not-happen", "pay"]).code, Some(1));
+    keep("did-not-happen");
+    place.write("r.yaml", "runbook: doubt\nsteps:\n  pay: { run: 'echo pay >> world; [ -e go ] || sleep 1000' }\n  done: { needs: [pay], argv: ['true'] }\n");
 
     fs::remove_file(place.path("world")).unwrap();
     let child = place.start(&["run", "r.yaml"]);
