@@ -1,4 +1,5 @@
-//! The behaviour of a run, without a world: rules on hand-written runbooks, refusals, and properties over random ones.
+//! The behaviour of a run, without a world: rules on hand-written runbooks, refusals, properties over random ones, and
+//! logs cut after every event.
 
 mod driver;
 mod ledger;

@@ -5,7 +5,7 @@ use runbook::base::{Attempt, Digest};
 use runbook::run::{Answer, AttemptResult, Cause, Decision, Doubt, Event, Next, Outcome, Timer};
 use serde_json::json;
 
-use super::driver::{Driver, id};
+use super::driver::{Driver, path};
 
 const GATED: &str = "runbook: a\nsteps:\n  s: { approval: { prompt: '?' }, uses: http.get, with: { url: 'http://a.example' } }\n  t: { uses: http.get, with: { url: 'http://a.example' } }\n";
 
@@ -23,7 +23,7 @@ fn decision(by: &str) -> Decision {
 
 fn finished(step: &str, attempt: u32) -> Event {
     let result = AttemptResult::Succeeded { outputs: json!({}) };
-    Event::AttemptFinished { step: id(step), attempt: Attempt(attempt), result, next: Next::End }
+    Event::AttemptFinished { step: path(step), attempt: Attempt(attempt), result, next: Next::End, met: None }
 }
 
 #[test]
@@ -33,23 +33,23 @@ fn late_and_double_events_are_refused() {
     assert_eq!(said, "`attempt_finished` of step `t` cannot happen now: no such try is under way");
     driver.succeed("t");
     refused(&mut driver, finished("t", 1));
-    refused(&mut driver, Event::AttemptStarted { step: id("t"), attempt: Attempt(2), params: None });
-    refused(&mut driver, Event::StepSkipped { step: id("t"), because: Cause::Condition { condition: "x".to_owned() } });
-    refused(&mut driver, Event::TimerFired { timer: Timer::Again { step: id("t") } });
-    refused(&mut driver, Event::DoubtResolved { step: id("t"), doubt: Doubt::Again, by: "user:ann".to_owned() });
+    refused(&mut driver, Event::AttemptStarted { step: path("t"), attempt: Attempt(2), params: None });
+    refused(&mut driver, Event::StepSkipped { step: path("t"), because: Cause::Condition { condition: "x".to_owned() } });
+    refused(&mut driver, Event::TimerFired { timer: Timer::Again { step: path("t") } });
+    refused(&mut driver, Event::DoubtResolved { step: path("t"), doubt: Doubt::Again, by: "user:ann".to_owned(), undo: false });
 }
 
 #[test]
 fn an_answer_counts_once_for_one_person_about_what_they_were_shown() {
     let mut driver = Driver::of(&GATED.replace("prompt: '?'", "prompt: '?', at_least: 2"));
     let other =
-        Event::GateAnswered { step: id("s"), digest: Digest::of(b"something else"), decision: decision("user:ann") };
+        Event::GateAnswered { step: path("s"), digest: Digest::of(b"something else"), decision: decision("user:ann") };
     assert!(refused(&mut driver, other).contains("the answer is about something else"));
     driver.approve("s", "user:ann");
-    let runbook::run::StepState::AtGate(gate) = driver.state.record(&id("s")).unwrap().state.clone() else { panic!() };
-    let again = Event::GateAnswered { step: id("s"), digest: gate.digest, decision: decision("user:ann") };
+    let runbook::run::StepState::AtGate(gate) = driver.state.record(&path("s")).unwrap().state.clone() else { panic!() };
+    let again = Event::GateAnswered { step: path("s"), digest: gate.digest, decision: decision("user:ann") };
     assert!(refused(&mut driver, again).contains("the same person has answered already"));
-    refused(&mut driver, Event::AttemptStarted { step: id("s"), attempt: Attempt(1), params: None });
+    refused(&mut driver, Event::AttemptStarted { step: path("s"), attempt: Attempt(1), params: None });
 }
 
 #[test]
@@ -58,15 +58,15 @@ fn nothing_follows_the_end_and_no_step_of_another_plan_is_known() {
     refused(&mut driver, finished("t", 7));
     let mut unknown = finished("t", 1);
     if let Event::AttemptFinished { step, .. } = &mut unknown {
-        *step = runbook::base::StepId::new("stranger").unwrap();
+        *step = path("stranger");
     }
-    assert!(refused(&mut driver, unknown).contains("the plan has no step `stranger`"));
+    assert!(refused(&mut driver, unknown).contains("the run has no step `stranger`"));
     refused(&mut driver, Event::RunFinished { outcome: Outcome::Succeeded });
     driver.succeed("t").answer("s", "user:ann", Answer::Reject);
     assert_eq!(driver.state.outcome(), Some(Outcome::Rejected));
-    assert!(refused(&mut driver, Event::RunResumed { by: "user:ann".to_owned() }).contains("the run is over"));
+    assert!(refused(&mut driver, Event::RunResumed { by: "user:ann".to_owned(), locks: Vec::new() }).contains("the run is over"));
     refused(&mut driver, Event::CancelRequested { by: "user:ann".to_owned() });
-    refused(&mut driver, Event::FinallyBegan { outcome: Outcome::Succeeded });
+    refused(&mut driver, Event::FinallyBegan { outcome: Outcome::Succeeded, within: None });
 }
 
 #[test]

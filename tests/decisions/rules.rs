@@ -3,7 +3,7 @@
 use runbook::run::{Answer, Directive, Doubt, ManualResult, Outcome};
 use runbook::runbook::StepResult;
 
-use super::driver::{Driver, id};
+use super::driver::{Driver, path};
 
 /// A step that runs an action, with more of its fields.
 fn step(name: &str, more: &str) -> String {
@@ -23,7 +23,7 @@ fn runbook(steps: &[String], more: &str) -> String {
 }
 
 fn result(driver: &Driver, name: &str) -> Option<StepResult> {
-    driver.state.record(&id(name)).and_then(runbook::run::StepRecord::result)
+    driver.state.record(&path(name)).and_then(runbook::run::StepRecord::result)
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn undo_goes_back_the_way_it_came_and_stops_at_the_first_that_fails() {
     let mut driver = Driver::of(&runbook(&steps, "on_failure: rollback"));
     driver.succeed("a").succeed("b").succeed("c").fail("bad").undo("c").fail_undo("b");
     assert_eq!(driver.state.outcome(), Some(Outcome::Stuck));
-    assert!(driver.state.record(&id("a")).is_some_and(|record| record.undo.is_none()), "nothing more is undone");
+    assert!(driver.state.record(&path("a")).is_some_and(|record| record.undo.is_none()), "nothing more is undone");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_yes_needs_as_many_people_as_it_says_and_a_no_needs_one() {
     let gate = "approval: { prompt: '?', at_least: 2 }";
     let mut driver = Driver::of(&runbook(&[step("a", gate), step("b", gate)], ""));
     driver.approve("a", "user:ann");
-    assert!(driver.state.is_at_gate(&id("a")));
+    assert!(driver.state.is_at_gate(&path("a")));
     driver.approve("a", "user:ben").succeed("a").answer("b", "user:ann", Answer::Reject);
     assert_eq!((result(&driver, "b"), driver.state.outcome()), (Some(StepResult::Rejected), Some(Outcome::Rejected)));
 }
@@ -93,7 +93,7 @@ fn a_stopped_run_goes_on_where_it_was_and_its_final_steps_run_again() {
     driver.succeed("a").cancel().fail_with("b", runbook::action::ErrorKind::Cancelled).succeed("last");
     assert_eq!(driver.state.outcome(), Some(Outcome::Cancelled));
     driver.resume();
-    assert_eq!(driver.state.steps_in_doubt().collect::<Vec<_>>(), [&id("b")], "nobody knows how far it came");
+    assert_eq!(driver.state.steps_in_doubt().collect::<Vec<_>>(), [&path("b")], "nobody knows how far it came");
     driver.resolve("b", Doubt::Again).succeed("b").succeed("last");
     assert_eq!(driver.state.outcome(), Some(Outcome::Succeeded));
     assert_eq!(result(&driver, "a"), Some(StepResult::Succeeded));
@@ -104,7 +104,7 @@ fn what_a_person_says_happened_is_not_done_again() {
     let mut driver = Driver::of(&once(&runbook(&[step("a", ""), step("b", "needs: [a]")], "")));
     driver.resume().resolve("a", Doubt::Happened { outputs: serde_json::Value::Null }).succeed("b");
     assert_eq!(driver.state.outcome(), Some(Outcome::Succeeded));
-    assert!(driver.state.record(&id("a")).is_some_and(|record| record.attempts == 1 && record.outputs.is_none()));
+    assert!(driver.state.record(&path("a")).is_some_and(|record| record.attempts == 1 && record.outputs.is_none()));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_person_who_leaves_a_manual_step_out_skips_what_needs_it() {
     let mut driver = Driver::of(
         "runbook: a\nsteps:\n  m: { manual: { text: do it } }\n  after: { needs: [m], approval: { prompt: '?' } }\n",
     );
-    assert!(runbook::run::decide(&driver.state).contains(&Directive::Ask(id("m"))));
+    assert!(runbook::run::decide(&driver.state).contains(&Directive::Ask(path("m"))));
     driver.done_by_hand("m", ManualResult::Skipped { reason: "no time".to_owned() });
     assert_eq!(
         (result(&driver, "after"), driver.state.outcome()),
