@@ -9,9 +9,9 @@ use runbook::action::{ActionError, Effect, ErrorKind, Replay, Undone};
 use runbook::base::{Attempt, RunId, StepPath, Timestamp, clock};
 use runbook::plan::Plan;
 use runbook::run::{
-    Answer, AttemptResult, Decision, Directive, Doubt, Event, IllegalEvent, Limits, ManualResult, Next, Recorded,
-    Rendering, RunState, StepState, Timer, Tried, UndoResult, UndoState, after_attempt, after_undo, decide, returned,
-    take_turn,
+    Answer, AttemptResult, Decision, Directive, Doubt, Event, IllegalEvent, Limits, ManualResult, Next, Outcome,
+    Recorded, Rendering, RunState, StepState, Timer, Tried, UndoResult, UndoState, after_attempt, after_undo, decide,
+    returned, take_turn,
 };
 use runbook::runbook::Undo;
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ impl Driver {
                     standing.push(stands);
                 }
                 // It may have stopped the run: what was decided before it is out of date.
-                if matches!(self.log[before..].last(), Some(Recorded { event: Event::StepFailed { .. }, .. })) {
+                if self.log[before..].last().is_some_and(|recorded| recorded.event.may_halt()) {
                     break;
                 }
             }
@@ -254,7 +254,7 @@ impl Driver {
         self.vain.clear();
         if self.log.is_empty() {
             self.record(started(&plan, LIMITS));
-        } else {
+        } else if matches!(self.state.outcome(), None | Some(Outcome::Cancelled)) {
             self.record(Event::RunResumed { by: "user:ben".to_owned(), locks: Vec::new() });
         }
         self.committed = kept;
@@ -536,7 +536,11 @@ fn tell(event: &Event) -> String {
         Event::AttemptFinished { step, next, .. } => format!("{step} gives something, then {next:?}"),
         Event::RollbackBegan { within, steps, because } => {
             let steps: Vec<&str> = steps.iter().map(StepPath::as_str).collect();
-            format!("rollback within {}: {} ({because:?})", within.as_ref().map_or("-", StepPath::as_str), steps.join(" "))
+            format!(
+                "rollback within {}: {} ({because:?})",
+                within.as_ref().map_or("-", StepPath::as_str),
+                steps.join(" ")
+            )
         }
         Event::FinallyBegan { outcome, within } => {
             format!("the final steps of {} begin: {outcome}", within.as_ref().map_or("the run", StepPath::as_str))

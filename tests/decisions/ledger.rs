@@ -25,6 +25,9 @@ macro_rules! rule {
     };
 }
 
+/// What an event only says of itself, such as how the run ends: no state could refuse it by that.
+pub(crate) const SAID: &str = "it is said that ";
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Undoing {
     #[default]
@@ -203,9 +206,10 @@ impl Ledger {
         caller(path).map_or_else(|| self.is_final_here(path), |caller| self.is_final(&caller))
     }
 
-    /// Is it a final step of any runbook, or inside one?
-    fn is_final_anywhere(&self, path: &StepPath) -> bool {
-        self.is_final_here(path) || caller(path).is_some_and(|caller| self.is_final_anywhere(&caller))
+    /// Seen from a runbook around it, is it a final step or inside one?
+    fn is_final_below(&self, path: &StepPath, frame: &str) -> bool {
+        self.is_final_here(path)
+            || around(path) != frame && caller(path).is_some_and(|caller| self.is_final_below(&caller, frame))
     }
 
     fn root(&self) -> &Frame {
@@ -284,12 +288,13 @@ impl Ledger {
         acted
             && self.step(path).undo.is_some()
             && !self.is_loop(path)
-            && !self.is_final_anywhere(path)
+            && !self.is_final_here(path)
             && !matches!(page.undo, Undoing::Done | Undoing::Failed)
     }
 
     fn to_undo_in(&self, frame: &str) -> BTreeSet<StepPath> {
-        self.pages.keys().filter(|path| is_inside(path, frame) && self.is_to_undo(path)).cloned().collect()
+        let counts = |path: &StepPath| !self.is_final_below(path, frame) && self.is_to_undo(path);
+        self.pages.keys().filter(|path| is_inside(path, frame) && counts(path)).cloned().collect()
     }
 
     /// A step, whatever needs it, and whatever is inside these, as far as it is to be undone.
@@ -345,7 +350,9 @@ impl Ledger {
     }
 
     fn undoes_itself(&self, path: &StepPath) -> bool {
-        self.step(path).measure.as_ref().is_some_and(|measure| measure.on_expiry == OnExpiry::Undo)
+        // What is done at the very end stays.
+        let stays = self.is_final(path) || self.is_final_here(path);
+        !stays && self.step(path).measure.as_ref().is_some_and(|measure| measure.on_expiry == OnExpiry::Undo)
     }
 
     /// May an undo be done again by whoever likes to?
@@ -424,8 +431,7 @@ impl Ledger {
                 rule!(different.len() == paths.len(), "two items of `{step}` have one name");
                 self.pages.extend(paths.iter().map(|path| (path.clone(), Page::default())));
                 let most = each.at_most.map_or(usize::MAX, |most| usize::try_from(most).expect("a small number"));
-                let looped =
-                    Loop { items: paths, tolerates: each.fail_after.of(items.len()), most, ramp: each.ramp };
+                let looped = Loop { items: paths, tolerates: each.fail_after.of(items.len()), most, ramp: each.ramp };
                 self.loops.insert(step.clone(), looped);
                 let page = self.page(step);
                 (page.within, page.begun) = (true, true);
@@ -530,6 +536,9 @@ impl Ledger {
                 page.undo = Undoing::InDoubt;
             }
         }
+        if self.undo_failed {
+            self.review_rollback();
+        }
         Ok(())
     }
 
@@ -582,7 +591,7 @@ impl Ledger {
         }
         let frame = self.frame_of(path);
         rule!(
-            frame.finally.is_some() == self.is_final_here(path),
+            frame.finally.is_some() == self.is_final_here(path) || self.reopened.is_some(),
             "`{path}` begins among the wrong ones: final steps have their own time"
         );
         if !self.is_final(path) {
@@ -735,7 +744,6 @@ impl Ledger {
         rule!(self.pages[path].in_doubt, "`{path}` is not in doubt");
         let harmless = matches!(self.facts(path).replay, Replay::Safe | Replay::Keyed);
         rule!(by != "nobody" || harmless, "nobody may say what became of `{path}`");
-        let stopped = self.stopped(path).is_some();
         let page = self.page(path);
         page.in_doubt = false;
         match doubt {
@@ -744,7 +752,8 @@ impl Ledger {
                 self.end(path, StepResult::Succeeded)
             }
             Doubt::Again => {
-                page.settles = stopped;
+                // It may have happened: it is done even where nothing new begins, to be certain.
+                page.settles = true;
                 Ok(())
             }
             Doubt::DidNotHappen => self.end(path, StepResult::Failed),
@@ -771,7 +780,7 @@ impl Ledger {
                 let page = self.page(step);
                 rule!(page.begun && page.result.is_none(), "`{step}` is not under way");
                 page.time_up = true;
-                let ends = !(page.running || page.within || page.in_doubt || page.interrupted);
+                let ends = !(page.running || page.settles || page.within || page.in_doubt || page.interrupted);
                 if ends { self.end(step, StepResult::Failed) } else { Ok(()) }
             }
             Timer::Measure { step } => {
@@ -838,13 +847,12 @@ impl Ledger {
             Returned::Failed { .. } => StepResult::Failed,
             Returned::Rejected { .. } => StepResult::Rejected,
         };
-        rule!(told == expected, "`{path}` says it {told:?}, and it {expected:?}");
+        rule!(told == expected, "{SAID}`{path}` {told:?}, and it {expected:?}");
         self.end(path, told)
     }
 
     fn has_a_final_failed(&self, frame: &str) -> bool {
-        self.finals(frame)
-            .any(|(path, page)| page.result == Some(StepResult::Failed) && !self.step(path).allow_failure)
+        self.finals(frame).any(|(path, page)| page.result == Some(StepResult::Failed) && !self.step(path).allow_failure)
     }
 
     fn is_undoing_in(&self, frame: &str) -> bool {
@@ -861,7 +869,8 @@ impl Ledger {
         rule!(set.len() == steps.len(), "a step is undone twice");
         for (path, page) in &self.pages {
             let counts = self.reopened.is_some() || is_inside(path, frame);
-            rule!(!(page.in_doubt && counts), "a rollback begins, and `{path}` is in doubt");
+            let open = page.in_doubt || page.settles || self.reopened.is_some() && page.running;
+            rule!(!(open && counts), "a rollback begins, and `{path}` is in doubt");
         }
         match because {
             Why::Failure => {
@@ -884,6 +893,10 @@ impl Ledger {
                 let mut expected = self.to_undo_in("");
                 expected.retain(|path| only.is_empty() || only.contains(path));
                 rule!(set == expected && within.is_none(), "a rollback of the wrong steps");
+                for (path, page) in &self.pages {
+                    let between = page.result.is_none() && (page.saved || page.landed) && !page.interrupted;
+                    rule!(!between || self.is_final(path), "`{path}` did something and is not undone");
+                }
             }
         }
         self.rollback = Some(Rollback { steps: set, within: frame.to_owned(), because });
@@ -894,9 +907,10 @@ impl Ledger {
     /// What is to be undone before a step, and is not.
     fn first(&self, path: &StepPath) -> Option<&StepPath> {
         let rollback = self.rollback.as_ref()?;
-        rollback.steps.iter().find(|other| {
-            *other != path && self.pages[*other].undo != Undoing::Done && self.is_built_on(other, path)
-        })
+        rollback
+            .steps
+            .iter()
+            .find(|other| *other != path && self.pages[*other].undo != Undoing::Done && self.is_built_on(other, path))
     }
 
     fn begin_undo(&mut self, path: &StepPath, attempt: u32) -> Rule {
@@ -988,16 +1002,14 @@ impl Ledger {
                 let left = self.to_undo_in(frame);
                 rule!(left.is_empty(), "the final steps begin, and {left:?} is not undone");
             }
-            let measure = self.steps_of(frame).find(|(path, _)| {
-                self.undoes_itself(path) && self.is_in_force(path) && !self.is_final_anywhere(path)
-            });
+            let measure = self.steps_of(frame).find(|(path, _)| self.undoes_itself(path) && self.is_in_force(path));
             rule!(
                 measure.is_none() || self.undo_failed,
                 "the final steps begin, and a measure that undoes itself is in force: {measure:?}"
             );
         }
         let expected = self.expected(frame);
-        rule!(outcome == expected, "it would end {outcome}, and that should be {expected}");
+        rule!(outcome == expected, "{SAID}it would end {outcome}, and that should be {expected}");
         if stopping {
             // What was not undone stays as it is.
             self.rollback = None;
@@ -1008,8 +1020,7 @@ impl Ledger {
 
     fn expected(&self, frame: &str) -> Outcome {
         let it = &self.frames[frame];
-        let failed =
-            it.failure.is_some() || self.is_frame_out_of_time(frame) || self.is_stopped_from_outside(frame);
+        let failed = it.failure.is_some() || self.is_frame_out_of_time(frame) || self.is_stopped_from_outside(frame);
         let rejected =
             |(path, page): (&StepPath, &Page)| page.result == Some(StepResult::Rejected) && !self.is_handled(path);
         if self.undo_failed {
@@ -1062,7 +1073,7 @@ impl Ledger {
             }
             if before == Outcome::Succeeded && self.has_a_final_failed("") { Outcome::Failed } else { before }
         };
-        rule!(outcome == expected, "it ends {outcome}, and that should be {expected}");
+        rule!(outcome == expected, "{SAID}it ends {outcome}, and that should be {expected}");
         if matches!(outcome, Outcome::RolledBack) {
             let left = self.to_undo_in("");
             rule!(left.is_empty(), "the run is rolled back, and {left:?} stands");

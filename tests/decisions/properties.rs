@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use runbook::action::{ActionError, ErrorKind, Undone};
 use runbook::base::{StepPath, Timestamp};
 use runbook::run::{
@@ -13,6 +14,7 @@ use runbook::run::{
 use serde_json::{Value, json};
 
 use super::driver::{Driver, answered, assert_same, replay, whole};
+use super::ledger::SAID;
 use super::sketch::{Sketch, sketches};
 
 /// What the world draws its answers from. When nothing is left, everything goes well.
@@ -132,8 +134,8 @@ fn happen(driver: &mut Driver, luck: &mut Luck, standing: &[Directive], chosen: 
         }
         Happening::UndoEnds(step) => {
             let result = match luck.pick(16) {
-                12 => Err(ActionError::new(ErrorKind::Rejected, "it did not work")),
-                13 => Err(ActionError::new(ErrorKind::Server, "it did not work")),
+                11 => Err(ActionError::new(ErrorKind::Rejected, "it did not work")),
+                12 | 13 => Err(ActionError::new(ErrorKind::Server, "it did not work")),
                 14 | 15 => Err(ActionError::new(ErrorKind::Timeout, "no answer came").uncertain()),
                 _ => Ok(Undone::default()),
             };
@@ -192,13 +194,14 @@ fn somebody_meddles(driver: &mut Driver, luck: &mut Luck) {
     let steps: Vec<StepPath> = driver.state.records().map(|(path, _)| path.clone()).collect();
     let step = steps[luck.pick(steps.len())].clone();
     let (by, reason) = ("user:cat".to_owned(), "it is better so".to_owned());
+    let measure = driver.state.measures_in_force().first().map_or_else(|| step.clone(), |it| it.step.clone());
     let event = match luck.pick(5) {
         0 => Event::StepSkipped { step, because: runbook::run::Cause::Person { by, reason } },
         1 => Event::StepForced { step, by, reason },
-        2 => Event::MeasureClosed { step, by, reason },
+        2 => Event::MeasureClosed { step: measure, by, reason },
         3 => {
             let until = runbook::base::clock::after(driver.now(), Duration::from_secs(90));
-            Event::MeasureExtended { step, until, by, reason }
+            Event::MeasureExtended { step: measure, until, by, reason }
         }
         _ => Event::UndoRequested { by, only: vec![step], reason: Some(reason) },
     };
@@ -210,7 +213,8 @@ fn somebody_meddles(driver: &mut Driver, luck: &mut Luck) {
 
 fn ask_for_an_undo(driver: &mut Driver, luck: &mut Luck) {
     let steps: Vec<StepPath> = driver.state.undo_order(&[]).concat();
-    let only = if steps.is_empty() || luck.pick(2) == 0 { Vec::new() } else { vec![steps[luck.pick(steps.len())].clone()] };
+    let only =
+        if steps.is_empty() || luck.pick(2) == 0 { Vec::new() } else { vec![steps[luck.pick(steps.len())].clone()] };
     driver.record(Event::UndoRequested { by: "user:cat".to_owned(), only, reason: None });
 }
 
@@ -264,7 +268,16 @@ fn runs() -> impl Strategy<Value = (Sketch, Vec<u16>)> {
 fn searching(cases: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases };
-    ProptestConfig { failure_persistence: None, cases, ..given }
+    // The same cases every time; `PROPTEST_RNG_SEED` draws others.
+    let seeded = std::env::var_os("PROPTEST_RNG_SEED").is_some();
+    let rng_seed = if seeded { given.rng_seed } else { RngSeed::Fixed(3) };
+    ProptestConfig {
+        failure_persistence: None,
+        cases,
+        rng_seed,
+        max_shrink_iters: given.max_shrink_iters.min(1000),
+        ..given
+    }
 }
 
 proptest! {
@@ -318,14 +331,15 @@ proptest! {
         play(&sketch, draws, |driver, luck| {
             let before = whole(&driver.state);
             let from = luck.pick(pool.len());
-            for recorded in pool.iter().cycle().skip(from).take(8).chain(driver.log.iter().rev().take(4)) {
+            for recorded in pool.iter().cycle().skip(from).take(6).chain(driver.log.iter().rev().take(2)) {
                 let recorded = Recorded { at: driver.now(), event: recorded.event.clone() };
                 let mut state = driver.state.clone();
                 match state.apply(&recorded) {
                     Err(_) => assert_eq!(whole(&state), before, "{:?} was refused", recorded.event),
                     Ok(()) => {
                         let told = driver.ledger.clone().take(&recorded.event);
-                        assert_eq!(told, Ok(()), "{:?} was taken", recorded.event);
+                        let is_fine = told.as_ref().map_or_else(|told| told.starts_with(SAID), |()| true);
+                        assert!(is_fine, "{:?} was taken: {told:?}", recorded.event);
                     }
                 }
             }
@@ -340,7 +354,7 @@ fn the_random_runs_go_everywhere() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut side_by_side = 0;
-    for _ in 0..150 {
+    for _ in 0..300 {
         let (sketch, draws) = runs().new_tree(&mut runner).expect("the strategy refuses nothing").current();
         let driver = play(&sketch, draws, |_, _| {});
         side_by_side = side_by_side.max(driver.side_by_side);

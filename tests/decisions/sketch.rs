@@ -50,7 +50,7 @@ impl std::fmt::Debug for Sketch {
 fn genes() -> impl Strategy<Value = Genes> {
     let small = || 0..12_u8;
     let needs = vec((small(), small()), 0..3);
-    let rest = (small(), small(), small(), small(), small(), small(), small(), small());
+    let rest = (small(), small(), 0..24_u8, small(), small(), small(), small(), small());
     (0..24_u8, needs, rest).prop_map(
         |(kind, needs, (allow_failure, undo, gate, again, measure, condition, each, limit))| Genes {
             kind,
@@ -269,8 +269,13 @@ impl Genes {
         let undo = match self.undo {
             1 | 2 => "{ uses: shell, with: { script: \"true\" } }".to_owned(),
             3 => format!("{{ {get} }}"),
-            4 => "{ uses: shell, with: { script: \"true\" }, retry: { attempts: 3, delay: 3s, jitter: false } }".to_owned(),
-            5 => format!("{{ uses: shell, with: {{ script: \"true\" }}, verify: {{ {get}, if: \"outputs.status == 200\" }} }}"),
+            4 | 9 | 10 => {
+                "{ uses: shell, with: { script: \"true\" }, retry: { attempts: 3, delay: 3s, jitter: false } }"
+                    .to_owned()
+            }
+            5 => format!(
+                "{{ uses: shell, with: {{ script: \"true\" }}, verify: {{ {get}, if: \"outputs.status == 200\" }} }}"
+            ),
             6 => "{ run: \"true\", timeout: 5s }".to_owned(),
             7 | 8 if knows_undo => "auto".to_owned(),
             _ => String::new(),
@@ -278,7 +283,7 @@ impl Genes {
         if !undo.is_empty() {
             let _ = writeln!(text, "    undo: {undo}");
         }
-        if self.again % 3 == 1 {
+        if !self.again.is_multiple_of(3) {
             text += "    retry: { attempts: 3, delay: 2s, backoff: 2, jitter: true }\n";
         }
         match self.limit {
@@ -290,7 +295,7 @@ impl Genes {
             return text;
         }
         if self.gives_status() && self.again >= 6 {
-            let gives_up = if self.again % 2 == 0 { "fail" } else { "succeed" };
+            let gives_up = if self.again.is_multiple_of(2) { "fail" } else { "succeed" };
             let _ = writeln!(
                 text,
                 "    until: {{ if: \"outputs.status == 200\", every: 5s, within: 15s, on_timeout: {gives_up} }}"
