@@ -266,6 +266,8 @@ impl RunState {
     fn abandon_rollback(&mut self) {
         let Some(rollback) = self.rollback.take() else { return };
         for node in rollback.left() {
+            // Whoever plans it again may find more that must be undone before it.
+            self.wakes.clear(Wake::Node(node, Wait::UndoAgain));
             let is_overdue = self.is_measure_undone_by_itself(node)
                 && self.is_in_force(node)
                 && self.wakes.of(Wake::Node(node, Wait::Measure)).is_none();
@@ -609,6 +611,8 @@ impl RunState {
             }
         };
         match next {
+            // It was done again to be certain, in a run that is being undone: there is no other try.
+            Next::Again { .. } if self.reopened.is_some() => self.end(node, StepResult::Failed, at),
             Next::Again { at } => {
                 record.state = StepState::Pausing;
                 record.repeat = true;

@@ -715,6 +715,7 @@ impl Ledger {
     fn finish_attempt(&mut self, path: &StepPath, result: &AttemptResult, next: Next) -> Rule {
         let stopped = self.cancelled && self.root().finally.is_none();
         let facts = self.facts(path).clone();
+        let reopened = self.reopened.is_some();
         let page = self.page(path);
         rule!(std::mem::take(&mut page.running), "no try of `{path}` is under way");
         if let AttemptResult::Failed { error } = result
@@ -728,6 +729,7 @@ impl Ledger {
             page.landed = true;
         }
         match (result, next) {
+            (_, Next::Again { .. }) if reopened => return self.end(path, StepResult::Failed),
             (_, Next::Again { .. }) => page.pausing = true,
             (_, Next::Doubt) => page.in_doubt = true,
             (AttemptResult::Succeeded { .. }, Next::End) => return self.end(path, StepResult::Succeeded),
