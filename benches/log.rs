@@ -209,6 +209,10 @@ impl Disk for Counting {
 }
 
 impl DiskFile for CountingFile {
+    fn length(&self) -> std::io::Result<Option<u64>> {
+        self.file.length()
+    }
+
     fn lock(&self) -> Result<(), std::fs::TryLockError> {
         self.file.lock()
     }

@@ -1,6 +1,6 @@
 //! What an event changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -53,7 +53,7 @@ impl RunState {
                     self.to_stop.extend(self.trying.iter().copied());
                 }
             }
-            Event::UndoRequested { only, .. } => self.reopen(only),
+            Event::UndoRequested { by, only, .. } => self.reopen(by, only),
             Event::RollbackBegan { steps, because, .. } => self.begin_rollback(0, steps, *because),
             Event::FinallyBegan { outcome, .. } => self.begin_finally(0, *outcome),
             Event::RunFinished { outcome } => {
@@ -116,6 +116,7 @@ impl RunState {
                 let record = &mut self.records[node];
                 record.attempts = attempt.0;
                 record.state = StepState::Running;
+                record.settling = false;
                 // What became of the last try is known by now.
                 record.error.iter_mut().for_each(|error| error.uncertain = false);
                 if let Some(params) = params {
@@ -175,6 +176,7 @@ impl RunState {
                 }
                 record.doubt_asked = false;
                 self.undoing.insert(node);
+                self.wakes.clear(Wake::Node(node, Wait::UndoAgain));
                 self.running[self.queue_of(node)] += 1;
             }
             Event::UndoFinished { result, next, .. } => self.finish_undo(node, result, *next),
@@ -224,6 +226,8 @@ impl RunState {
             self.running[self.queue_of(node)] -= 1;
             self.records[node].undo = Some(UndoState::InDoubt);
         }
+        // Where an undo has failed, the others were only let end.
+        self.review_rollback();
         self.review_frame(0);
     }
 
@@ -233,24 +237,42 @@ impl RunState {
         self.in_doubt.insert(node);
     }
 
-    fn reopen(&mut self, only: &[StepPath]) {
+    fn reopen(&mut self, by: &str, only: &[StepPath]) {
         let before = self.outcome.take().unwrap_or(super::Outcome::Failed);
         let only = only.iter().filter_map(|step| self.place(step)).collect();
         self.reopened = Some(Reopened { before, only, is_over: false });
         self.cancelled = None;
+        self.abandon_rollback();
+        // Somebody asks for it: what could not be undone is tried once more.
         self.undo_failed = false;
         for node in 0..self.records.len() {
-            match self.records[node].state {
-                StepState::Interrupted => self.doubt(node),
-                // It is not tried again, and may have done something before.
-                StepState::Pausing => {
-                    self.wakes.clear(Wake::Node(node, Wait::Again));
-                    self.records[node].state = StepState::Ended(StepResult::Failed);
-                }
-                _ => {}
+            if self.records[node].state == StepState::Interrupted {
+                self.doubt(node);
+            }
+            // Between two tries it may have done something, and there will be no other: it ends with what it did.
+            let record = &self.records[node];
+            let between = matches!(record.state, StepState::Pausing | StepState::Ready);
+            if between && record.attempts > 0 && !record.settling {
+                let reason = "the run is undone".to_owned();
+                self.doom(node, &Cause::Person { by: by.to_owned(), reason });
             }
             if matches!(self.records[node].undo, Some(UndoState::Failed(_))) {
-                self.records[node].undo = None;
+                self.records[node].undo = Some(UndoState::Pausing);
+            }
+        }
+    }
+
+    /// A rollback is given up where it stands. Whoever goes on with it later plans it again.
+    fn abandon_rollback(&mut self) {
+        let Some(rollback) = self.rollback.take() else { return };
+        for node in rollback.left() {
+            // Whoever plans it again may find more that must be undone before it.
+            self.wakes.clear(Wake::Node(node, Wait::UndoAgain));
+            let is_overdue = self.is_measure_undone_by_itself(node)
+                && self.is_in_force(node)
+                && self.wakes.of(Wake::Node(node, Wait::Measure)).is_none();
+            if is_overdue {
+                self.expired.insert(node);
             }
         }
     }
@@ -291,7 +313,10 @@ impl RunState {
 
     /// A step that needs nothing more may begin.
     fn release(&mut self, node: usize) {
-        if self.unmet[node] == 0 && self.records[node].state == StepState::Waiting && !self.doomed.contains_key(&node) {
+        // Final steps have their own time.
+        let is_time = !self.is_final_in_frame(node) || self.frames[self.nodes[node].frame].finally.is_some();
+        let waits = self.records[node].state == StepState::Waiting && !self.doomed.contains_key(&node);
+        if self.unmet[node] == 0 && waits && is_time {
             self.make_ready(node);
         }
     }
@@ -307,8 +332,13 @@ impl RunState {
         self.frames[frame].finally = Some(outcome);
         self.quiet.remove(&frame);
         let finals = self.frames[frame].finals();
-        // Of a run that was stopped, ordinary steps stay behind; they no longer count.
-        self.frames[frame].unended.extend(finals.clone());
+        // Of a run that was stopped, ordinary steps stay behind, and so does a rollback; they no longer count.
+        if frame == 0 {
+            self.abandon_rollback();
+        }
+        // A person may have skipped some beforehand.
+        let left: Vec<usize> = finals.clone().filter(|node| self.records[*node].result().is_none()).collect();
+        self.frames[frame].unended.extend(left);
         for node in finals {
             self.release(node);
         }
@@ -340,7 +370,7 @@ impl RunState {
         for node in unended {
             if self.records[node].is_under_way() {
                 self.halt_inside(node, cause);
-            } else {
+            } else if !self.records[node].settling {
                 self.doom(node, cause);
             }
         }
@@ -353,6 +383,7 @@ impl RunState {
                 for item in looped.nodes.clone() {
                     match self.records[item].state {
                         StepState::Ready if self.records[item].started_at.is_none() => self.hold_back(item),
+                        StepState::Ready if self.records[item].settling => {}
                         StepState::Pausing | StepState::Ready => self.doom(item, cause),
                         StepState::Within => self.halt_inside(item, cause),
                         _ => {}
@@ -450,6 +481,7 @@ impl RunState {
             succeeded: 0,
             failed: 0,
             skipped: 0,
+            ahead: BTreeSet::new(),
             tolerates: each.fail_after.of(items.len()),
             most,
             wave: each.ramp.then_some((1, 1)),
@@ -460,28 +492,45 @@ impl RunState {
 
     /// Lets items begin, as many as may be under way.
     fn admit(&mut self, node: usize) {
-        let frame = self.nodes[node].frame;
-        let is_stopped =
-            self.records[node].out_of_time || (self.halted.contains_key(&frame) && !self.is_final_in_frame(node));
+        let is_stopped = self.is_stopped(node);
+        let mut admitted = Vec::new();
         let Some(Inside::Loop(looped)) = self.records[node].inside.as_deref_mut() else { return };
-        let first = looped.nodes.start;
-        let from = looped.admitted;
-        if !is_stopped && looped.failed < looped.tolerates {
+        while !is_stopped && looped.failed < looped.tolerates && looped.admitted < looped.nodes.len() {
+            let ended = looped.ended() - looped.ahead.len();
             if let Some((until, width)) = &mut looped.wave
-                && looped.succeeded + looped.failed + looped.skipped >= *until
+                && ended >= *until
             {
                 // The whole wave is over: the next is twice as wide.
                 *width = width.saturating_mul(2).min(looped.most);
                 *until = until.saturating_add(*width);
             }
-            let ended = looped.succeeded + looped.failed + looped.skipped;
             let by_wave = looped.wave.map_or(usize::MAX, |(until, _)| until);
-            looped.admitted = ended.saturating_add(looped.most).min(by_wave).min(looped.nodes.len()).max(from);
+            if looped.admitted >= ended.saturating_add(looped.most).min(by_wave) {
+                break;
+            }
+            let item = looped.nodes.start + looped.admitted;
+            looped.admitted += 1;
+            if !looped.ahead.remove(&item) {
+                admitted.push(item);
+            }
         }
-        for item in first + from..first + looped.admitted {
-            self.make_ready(item);
-        }
+        admitted.into_iter().for_each(|item| self.make_ready(item));
         self.review_loop(node);
+    }
+
+    /// Does nothing new begin inside this step, or again?
+    fn is_stopped(&self, node: usize) -> bool {
+        self.stop_cause(node).is_some()
+    }
+
+    /// Why this step does not begin again, nor anything new inside it.
+    pub(super) fn stop_cause(&self, node: usize) -> Option<Cause> {
+        let time_up = |node: usize| self.records[node].out_of_time;
+        let around = self.nodes[node].item.map(|(of, _)| of);
+        if let Some(late) = [Some(node), around].into_iter().flatten().find(|node| time_up(*node)) {
+            return Some(Cause::TimeUp { step: Some(self.path(late).clone()) });
+        }
+        self.halted.get(&self.nodes[node].frame).filter(|_| !self.is_final_in_frame(node)).cloned()
     }
 
     /// Is it one of the final steps of its own runbook?
@@ -492,9 +541,7 @@ impl RunState {
 
     /// Notes whether a loop has nothing more to wait for.
     fn review_loop(&mut self, node: usize) {
-        let frame = self.nodes[node].frame;
-        let is_stopped =
-            self.records[node].out_of_time || (self.halted.contains_key(&frame) && !self.is_final_in_frame(node));
+        let is_stopped = self.is_stopped(node);
         let Some(Inside::Loop(looped)) = self.records[node].inside.as_deref() else { return };
         let nothing_more = is_stopped || looped.failed >= looped.tolerates || looped.ended() == looped.nodes.len();
         if nothing_more && looped.active == 0 && self.records[node].state == StepState::Within {
@@ -550,7 +597,6 @@ impl RunState {
         self.to_stop.remove(&node);
         self.running[self.queue_of(node)] -= 1;
         let is_stopping = self.cancelled.is_some() && self.frames[0].finally.is_none();
-        let frame = self.nodes[node].frame;
         let record = &mut self.records[node];
         let succeeded = match result {
             AttemptResult::Succeeded { outputs } => {
@@ -566,11 +612,13 @@ impl RunState {
             }
         };
         match next {
+            // It was done again to be certain, in a run that is being undone: there is no other try.
+            Next::Again { .. } if self.reopened.is_some() => self.end(node, StepResult::Failed, at),
             Next::Again { at } => {
                 record.state = StepState::Pausing;
                 record.repeat = true;
                 self.wakes.set(Wake::Node(node, Wait::Again), at);
-                if let Some(cause) = self.halted.get(&frame).cloned().filter(|_| !self.is_final_in_frame(node)) {
+                if let Some(cause) = self.stop_cause(node) {
                     self.doom(node, &cause);
                 }
             }
@@ -619,6 +667,8 @@ impl RunState {
             StepState::Running => {
                 self.to_stop.insert(node);
             }
+            // It is done again to be certain that it is done.
+            StepState::Ready if self.records[node].settling => {}
             StepState::Pausing | StepState::Ready | StepState::Asked | StepState::Approved(_) => {
                 self.records[node].error = Some(self.out_of_time_error(node));
                 self.end(node, StepResult::Failed, at);
@@ -644,10 +694,6 @@ impl RunState {
 
     fn resolve(&mut self, node: usize, doubt: &Doubt, at: Timestamp) {
         self.in_doubt.remove(&node);
-        let frame = self.nodes[node].frame;
-        let nothing_new = self.reopened.is_some()
-            || self.records[node].out_of_time
-            || (self.halted.contains_key(&frame) && !self.is_final_in_frame(node));
         let record = &mut self.records[node];
         record.doubt_asked = false;
         match doubt {
@@ -660,8 +706,8 @@ impl RunState {
             }
             Doubt::Again => {
                 record.repeat = true;
-                // Where nothing new begins, it is repeated only to be certain that it is done.
-                record.settling = nothing_new;
+                // It may have happened: it is done again even where nothing new begins, to be certain that it is done.
+                record.settling = true;
                 self.make_ready(node);
             }
             Doubt::DidNotHappen => {
@@ -790,6 +836,9 @@ impl RunState {
     fn end_item(&mut self, node: usize, of: usize, result: StepResult) {
         let Some(Inside::Loop(looped)) = self.records[of].inside.as_deref_mut() else { return };
         looped.active = looped.active.saturating_sub(1);
+        if node >= looped.nodes.start + looped.admitted {
+            looped.ahead.insert(node);
+        }
         match result {
             StepResult::Succeeded => looped.succeeded += 1,
             StepResult::Failed | StepResult::Rejected => {

@@ -2,7 +2,6 @@
 
 use super::event::{Cause, Outcome, Timer, Why};
 use super::state::{RunState, UndoState, Wait, Wake};
-use crate::action::Replay;
 use crate::base::{StepPath, Timestamp};
 
 /// Something a driver is to do. All but [`Directive::Ask`], [`Directive::Stop`], [`Directive::Resolve`],
@@ -63,13 +62,19 @@ pub fn decide(state: &RunState) -> Vec<Directive> {
             .filter(|(node, _)| counts(node) && !state.records[**node].is_under_way())
             .map(|(node, cause)| Directive::Skip(path(node), cause.clone())),
     );
-    undos(state, &mut directives);
-    begins(state, only_final, &mut directives);
+    let limits = state.limits();
+    // What is undone and what begins share the room that there is.
+    let mut room = [usize::MAX, limits.io, limits.processes];
+    for (room, running) in room.iter_mut().zip(state.running) {
+        *room = room.saturating_sub(running);
+    }
+    undos(state, only_final, &mut room, &mut directives);
+    begins(state, only_final, room, &mut directives);
     directives.extend(state.returning.iter().filter(|node| counts(node)).map(|node| Directive::Return(path(node))));
-    frames(state, &mut directives);
-    // Of a run that is being undone, nobody need answer any more what it asked.
-    let is_asked = |node: &&usize| counts(node) && state.reopened.is_none();
-    directives.extend(state.open.iter().filter(is_asked).map(|node| Directive::Ask(path(node))));
+    frames(state, only_final, &mut directives);
+    if state.reopened.is_none() {
+        directives.extend(state.open.iter().filter(|node| counts(node)).map(|node| Directive::Ask(path(node))));
+    }
     directives.extend(earliest(state, only_final));
     directives
 }
@@ -85,12 +90,14 @@ fn stopping(state: &RunState) -> Vec<Directive> {
     }
 }
 
-fn undos(state: &RunState, directives: &mut Vec<Directive>) {
+fn undos(state: &RunState, only_final: bool, room: &mut [usize; 3], directives: &mut Vec<Directive>) {
     let Some(rollback) = &state.rollback else {
-        if !state.in_doubt.is_empty() || state.undo_failed {
+        // A step that is skipped between two tries may have done something: it is looked at once more.
+        let skips = directives.iter().any(|directive| matches!(directive, Directive::Skip(..)));
+        if state.undo_failed || only_final || skips || !state.is_certain() {
             return;
         }
-        if let Some(node) = state.expired.first() {
+        if let Some(node) = state.expired.first().filter(|_| state.reopened.is_none()) {
             let steps = state.to_undo_from(*node).into_iter().map(|node| state.path(node).clone()).collect();
             let caller = state.frames[state.nodes[*node].frame].caller;
             let within = caller.map(|caller| state.path(caller).clone());
@@ -105,16 +112,11 @@ fn undos(state: &RunState, directives: &mut Vec<Directive>) {
         }
         return;
     };
-    let limits = state.limits();
-    let mut room = [usize::MAX, limits.io, limits.processes];
-    for (room, running) in room.iter_mut().zip(state.running) {
-        *room = room.saturating_sub(running);
-    }
     for node in &rollback.due {
         match &state.records[*node].undo {
             Some(UndoState::Running) => {}
             // Whoever may not repeat it must find out first what became of it.
-            Some(UndoState::InDoubt) if !is_repeatable(state, *node) => {
+            Some(UndoState::InDoubt) if !state.is_undo_repeatable(*node) => {
                 directives.push(Directive::ResolveUndo(state.path(*node).clone()));
             }
             _ => {
@@ -128,15 +130,8 @@ fn undos(state: &RunState, directives: &mut Vec<Directive>) {
     }
 }
 
-fn is_repeatable(state: &RunState, node: usize) -> bool {
-    let by_itself = matches!(state.written(node).undo, Some(crate::runbook::Undo::Auto));
-    by_itself || matches!(state.facts_at(node).undo, Some(Replay::Safe | Replay::Keyed))
-}
-
-fn begins(state: &RunState, only_final: bool, directives: &mut Vec<Directive>) {
-    let limits = state.limits();
-    let room =
-        [INSTANT_STEPS, limits.io.saturating_sub(state.running[1]), limits.processes.saturating_sub(state.running[2])];
+fn begins(state: &RunState, only_final: bool, room: [usize; 3], directives: &mut Vec<Directive>) {
+    let room = [INSTANT_STEPS, room[1], room[2]];
     let may = |node: &&usize| {
         let record = &state.records[**node];
         (!only_final || state.nodes[**node].is_final) && (state.reopened.is_none() || record.settling)
@@ -147,12 +142,15 @@ fn begins(state: &RunState, only_final: bool, directives: &mut Vec<Directive>) {
 }
 
 /// Frames of which all steps have ended go on: to their rollback, to their final steps, to their end.
-fn frames(state: &RunState, directives: &mut Vec<Directive>) {
+fn frames(state: &RunState, only_final: bool, directives: &mut Vec<Directive>) {
     if state.reopened.is_some() {
         directives.extend(state.may_finish().map(Directive::Finish));
         return;
     }
-    for frame in &state.quiet {
+    // One rollback at a time, and an expired measure comes first.
+    let begun = state.rollback.is_some() || directives.iter().any(|it| matches!(it, Directive::BeginRollback(..)));
+    let counts = |frame: &&usize| !only_final || **frame == 0 || state.is_frame_final(**frame);
+    for frame in state.quiet.iter().filter(counts) {
         let caller = state.frames[*frame].caller.map(|caller| state.path(caller).clone());
         if state.frames[*frame].finally.is_some() {
             match caller {
@@ -162,10 +160,9 @@ fn frames(state: &RunState, directives: &mut Vec<Directive>) {
             }
         } else if let Some(outcome) = state.may_begin_finally(*frame) {
             directives.push(Directive::BeginFinally(caller, outcome));
-        } else if state.rollback.is_none() && state.undoing.is_empty() && state.must_roll_back(*frame) {
+        } else if !begun && state.undoing.is_empty() && state.must_roll_back(*frame) {
             let steps = state.to_undo_in(*frame).into_iter().map(|node| state.path(node).clone()).collect();
             directives.push(Directive::BeginRollback(caller, steps, Why::Failure));
-            // One rollback at a time.
             return;
         }
     }
@@ -176,7 +173,7 @@ fn earliest(state: &RunState, only_final: bool) -> Option<Directive> {
         Wake::Run => !only_final,
         // An undo that is tried again belongs to a rollback, whatever else is going on.
         Wake::Node(_, Wait::UndoAgain) => state.rollback.is_some(),
-        Wake::Node(node, Wait::Measure) => !only_final && state.records[node].stands(),
+        Wake::Node(node, Wait::Measure) => !only_final && state.reopened.is_none() && state.records[node].stands(),
         Wake::Node(node, _) => state.reopened.is_none() && (!only_final || state.nodes[node].is_final),
     };
     let found = state.wakes.in_order().find(|(_, wake)| counts(*wake));

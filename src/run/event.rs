@@ -294,6 +294,17 @@ pub enum Event {
 }
 
 impl Event {
+    /// May it stop what stands around it, so that what was decided before is out of date? A driver then asks again.
+    pub fn may_halt(&self) -> bool {
+        matches!(
+            self,
+            Self::StepFailed { .. }
+                | Self::StepReturned { .. }
+                | Self::DoubtResolved { .. }
+                | Self::UndoFinished { .. }
+        )
+    }
+
     /// The step it is about, if it is about one.
     pub fn step(&self) -> Option<&StepPath> {
         match self {

@@ -1,10 +1,11 @@
 //! May an event follow? All refusals stand here, so that applying an event only changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::event::{Event, Outcome, Recorded};
+use super::event::{Cause, Event, Outcome, Recorded, Why};
 use super::state::{Inside, RunState, StepState, UndoState, Wait, Wake};
-use crate::base::Timestamp;
+use crate::base::{StepPath, Timestamp};
 use crate::plan::Plan;
 use crate::runbook::{Approval, Does, StepResult};
 
@@ -63,20 +64,18 @@ impl RunState {
                     None => Some(0),
                     Some(_) => node.and_then(|node| self.frame_inside(node)),
                 };
-                if frame.is_some_and(|frame| self.is_settled(frame)) {
+                if frame.is_some_and(|frame| self.may_begin_finally(frame).is_some()) {
                     Ok(())
                 } else {
                     refuse("ordinary steps are under way or still to be done, or the final ones have begun")
                 }
             }
-            (Event::RollbackBegan { steps, .. }, _) => {
-                if self.rollback.is_some() {
-                    return refuse("another rollback is under way");
-                }
-                match steps.iter().find(|step| !self.place(step).is_some_and(|node| self.is_to_undo(node))) {
-                    Some(step) => Err(format!("there is nothing to undo of `{step}`")),
-                    None => Ok(()),
-                }
+            (Event::RollbackBegan { within, steps, because }, _) => {
+                let frame = match within {
+                    None => Some(0),
+                    Some(_) => node.and_then(|node| self.frame_inside(node)),
+                };
+                frame.map_or_else(|| refuse("it calls no runbook"), |frame| self.check_rollback(frame, steps, *because))
             }
             (Event::TimerFired { timer }, _) => match self.wake(timer).and_then(|wake| self.wakes.of(wake)) {
                 Some(_) => Ok(()),
@@ -112,6 +111,61 @@ impl RunState {
         }
     }
 
+    fn check_rollback(&self, frame: usize, steps: &[StepPath], because: Why) -> Verdict {
+        if self.rollback.is_some() || !self.undoing.is_empty() {
+            return refuse("another rollback is under way");
+        }
+        if self.undo_failed {
+            return refuse("another undo has failed");
+        }
+        if self.cancelled.is_some() && !self.is_frame_final(frame) {
+            return refuse("the run is to stop");
+        }
+        if let Some(step) = steps.iter().find(|step| !self.place(step).is_some_and(|node| self.is_to_undo(node))) {
+            return Err(format!("there is nothing to undo of `{step}`"));
+        }
+        let planned: BTreeSet<usize> = steps.iter().filter_map(|step| self.place(step)).collect();
+        let is_due = match because {
+            Why::Failure => self.is_settled(frame) && self.must_roll_back(frame) && planned == self.to_undo_in(frame),
+            Why::Expiry => {
+                let is_meant = |node: &usize| self.nodes[*node].frame == frame && self.to_undo_from(*node) == planned;
+                self.is_certain() && self.reopened.is_none() && self.expired.iter().any(is_meant)
+            }
+            Why::Request => {
+                let is_open = self.reopened.as_ref().is_some_and(|reopened| !reopened.is_over);
+                is_open && self.is_certain() && self.trying.is_empty() && frame == 0
+            }
+        };
+        if is_due { Ok(()) } else { refuse("nothing asks for exactly that") }
+    }
+
+    /// Is nothing in doubt, nor waiting to be done again because it was?
+    pub(super) fn is_certain(&self) -> bool {
+        self.in_doubt.is_empty() && !self.ready.iter().flatten().any(|node| self.records[*node].settling)
+    }
+
+    /// May something new begin where this step stands, or this step again?
+    fn check_begin(&self, node: usize) -> Verdict {
+        let is_final = self.nodes[node].is_final;
+        let settling = self.records[node].settling;
+        if self.doomed.contains_key(&node) {
+            refuse("it is to be skipped")
+        } else if self.reopened.is_some() {
+            if settling { Ok(()) } else { refuse("the run is being undone") }
+        } else if !is_final && (self.cancelled.is_some() || self.frames[0].finally.is_some()) {
+            refuse("the run is to stop")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Is as much under way of what this step loads as may be?
+    fn is_full(&self, node: usize) -> bool {
+        let limits = self.limits();
+        let queue = self.queue_of(node);
+        self.running[queue] >= [usize::MAX, limits.io, limits.processes][queue]
+    }
+
     fn check_measure(&self, node: Option<usize>) -> Verdict {
         match node {
             Some(node) if self.is_in_force(node) => Ok(()),
@@ -122,27 +176,35 @@ impl RunState {
     fn check_step(&self, event: &Event, node: usize, at: Timestamp) -> Verdict {
         let record = &self.records[node];
         let state = &record.state;
-        let its_turn = matches!(state, StepState::Ready | StepState::Approved(_));
+        let is_ready = matches!(state, StepState::Ready | StepState::Approved(_));
+        let its_turn = is_ready && self.check_begin(node).is_ok();
         let allowed = self.is_allowed(node);
         match event {
-            Event::StepSkipped { .. } => match state {
+            Event::StepSkipped { because, .. } => match state {
                 StepState::Running | StepState::Within | StepState::InDoubt | StepState::Interrupted => {
                     refuse("it is under way")
                 }
                 StepState::Ended(_) => refuse("it has ended"),
-                _ => Ok(()),
+                _ => match because {
+                    Cause::Person { .. } => Ok(()),
+                    Cause::Condition { .. } if its_turn => Ok(()),
+                    cause if self.doomed.get(&node) == Some(cause) => Ok(()),
+                    _ => refuse("nothing keeps it from running"),
+                },
             },
             Event::StepForced { .. } => match state {
-                StepState::Waiting | StepState::Ready => Ok(()),
+                _ if self.nodes[node].item.is_some() => refuse("an item begins with its loop"),
+                StepState::Waiting | StepState::Ready if record.attempts == 0 => match self.stop_cause(node) {
+                    Some(cause) => Err(format!("nothing more begins there: {cause}")),
+                    None => Ok(()),
+                },
                 _ => refuse("it has begun already"),
             },
-            Event::StepFailed { .. } => match state {
-                StepState::Pausing | StepState::AtGate(_) => Ok(()),
-                _ if its_turn => Ok(()),
-                _ => refuse("it is not its turn"),
-            },
+            Event::StepFailed { .. } if its_turn => Ok(()),
+            Event::StepFailed { .. } => refuse("it is not its turn"),
             Event::GateOpened { .. } if !its_turn => refuse("it is not its turn"),
             Event::GateOpened { .. } if self.approval(node).is_none() => refuse("it has no gate"),
+            Event::GateOpened { .. } if record.attempts > 0 => refuse("it has begun already"),
             Event::GateOpened { .. } => Ok(()),
             Event::GateAnswered { digest, decision, .. } => match state {
                 StepState::AtGate(gate) if gate.digest != *digest => refuse("the answer is about something else"),
@@ -193,7 +255,11 @@ impl RunState {
             }
             Event::AttemptStarted { attempt, .. } => match &self.written(node).does {
                 Does::Action { .. } if !self.is_loop(node) && its_turn && allowed => {
-                    if record.attempts + 1 == attempt.0 { Ok(()) } else { refuse("the tries are counted one by one") }
+                    match record.attempts + 1 == attempt.0 {
+                        true if self.is_full(node) => refuse("as many are under way as may be"),
+                        true => Ok(()),
+                        false => refuse("the tries are counted one by one"),
+                    }
                 }
                 _ => refuse("it is not its turn"),
             },
@@ -225,7 +291,12 @@ impl RunState {
                 match &record.undo {
                     _ if !due => refuse("it is not to be undone now"),
                     _ if self.undo_failed => refuse("another undo has failed"),
+                    _ if self.cancelled.is_some() && !self.nodes[node].is_final => refuse("the run is to stop"),
+                    Some(UndoState::InDoubt) if attempt.0 != 0 && !self.is_undo_repeatable(node) => {
+                        refuse("nobody knows whether it was undone already")
+                    }
                     Some(UndoState::Running) => refuse("it is being undone already"),
+                    _ if attempt.0 != 0 && self.is_full(node) => refuse("as many are under way as may be"),
                     _ if attempt.0 != 0 && record.undo_attempts + 1 != attempt.0 => {
                         refuse("the tries are counted one by one")
                     }
@@ -295,6 +366,11 @@ impl RunState {
         self.frames[frame].finally.is_some() && self.frames[frame].unended.is_empty() && !self.is_undoing_in(frame)
     }
 
+    /// Is it about a runbook that a final step of the run calls?
+    pub(super) fn is_frame_final(&self, frame: usize) -> bool {
+        self.frames[frame].caller.is_some_and(|caller| self.nodes[caller].is_final)
+    }
+
     fn is_undoing_in(&self, frame: usize) -> bool {
         !self.undoing.is_empty()
             && self.undoing.iter().any(|node| {
@@ -316,10 +392,10 @@ impl RunState {
         if it.finally.is_some() || self.reopened.is_some() {
             return false;
         }
-        if self.cancelled.is_some() {
+        if self.cancelled.is_some() && !self.is_frame_final(frame) {
             return frame == 0 && self.trying.is_empty() && self.undoing.is_empty();
         }
-        let rolling_back = self.rollback.as_ref().is_some_and(|rollback| rollback.frame == Some(frame));
+        let rolling_back = self.rollback.as_ref().is_some_and(|rollback| rollback.within == frame);
         it.unended.is_empty() && !rolling_back && !self.is_undoing_in(frame)
     }
 
@@ -328,7 +404,7 @@ impl RunState {
         if !self.is_settled(frame) {
             return None;
         }
-        if self.cancelled.is_some() {
+        if self.cancelled.is_some() && !self.is_frame_final(frame) {
             // Everything stays as it is; a failed undo is told as such, whoever stops the run after it.
             return Some(if self.undo_failed { Outcome::Stuck } else { Outcome::Cancelled });
         }
@@ -340,7 +416,6 @@ impl RunState {
         !self.undo_failed
             && self.measures.iter().any(|node| {
                 self.nodes[*node].frame == frame
-                    && !self.nodes[*node].is_final
                     && self.is_measure_undone_by_itself(*node)
                     && self.is_in_force(*node)
                     && (self.wakes.of(Wake::Node(*node, Wait::Measure)).is_some()

@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{Inside, RunState, UndoState};
+use crate::action::Replay;
+use crate::runbook::Undo;
 
 /// A rollback under way.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rollback {
     /// The frame that is undone as a whole; `None` when only some steps are.
     pub frame: Option<usize>,
+    /// The frame that holds them.
+    pub within: usize,
     /// Steps that may be undone now.
     pub due: BTreeSet<usize>,
     /// Steps that are to be undone and are not.
@@ -25,6 +29,7 @@ impl Rollback {
     pub(super) fn new(state: &RunState, frame: usize, is_whole: bool, planned: BTreeSet<usize>) -> Self {
         let mut rollback = Self {
             frame: is_whole.then_some(frame),
+            within: frame,
             due: BTreeSet::new(),
             planned,
             before: BTreeMap::new(),
@@ -47,6 +52,11 @@ impl Rollback {
         if self.planned.remove(&node) {
             self.settle(state, vec![Way::Cleared(node)]);
         }
+    }
+
+    /// What is to be undone and is not.
+    pub(super) fn left(self) -> BTreeSet<usize> {
+        self.planned
     }
 
     /// Nothing more is begun.
@@ -146,10 +156,9 @@ impl RunState {
     /// Can this step be undone, and is there something to undo?
     pub(super) fn is_to_undo(&self, node: usize) -> bool {
         let record = &self.records[node];
-        let place = &self.nodes[node];
         self.written(node).undo.is_some()
             && !self.is_loop(node)
-            && !self.frames[place.frame].plan.is_final(place.place)
+            && !self.is_final_in_frame(node)
             && record.acted()
             && match record.undo {
                 Some(UndoState::Undone(_)) => false,
@@ -159,7 +168,13 @@ impl RunState {
             }
     }
 
-    /// Everything to undo in a frame, at any depth; not the final steps of the run itself.
+    /// Is doing its undo twice harmless?
+    pub(super) fn is_undo_repeatable(&self, node: usize) -> bool {
+        let by_itself = matches!(self.written(node).undo, Some(Undo::Auto));
+        by_itself || matches!(self.facts_at(node).undo, Some(Replay::Safe | Replay::Keyed))
+    }
+
+    /// Everything to undo in a frame, at any depth; not its final steps, nor those of what it calls.
     pub(super) fn to_undo_in(&self, frame: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         for node in self.frames[frame].ordinary() {
@@ -172,11 +187,9 @@ impl RunState {
         if self.is_to_undo(node) {
             found.insert(node);
         }
-        self.each_inside(node, &mut |inner| {
-            if self.is_to_undo(inner) {
-                found.insert(inner);
-            }
-        });
+        for inner in self.inside_of(node).filter(|inner| !self.is_final_in_frame(*inner)) {
+            self.to_undo_at(inner, found);
+        }
     }
 
     /// A step and whatever was built on it in its own runbook, as far as it is to be undone.

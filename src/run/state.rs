@@ -114,7 +114,7 @@ pub struct StepRecord {
     pub doubt_asked: bool,
     /// Did a try of it do something, whatever came after?
     pub(super) landed: bool,
-    /// Is it done again only to be certain that it is done, although nothing new begins?
+    /// Is it to be done again to be certain that it is done, even where nothing new begins?
     pub(super) settling: bool,
     /// Was its measure ended by hand?
     pub(super) closed_by_hand: bool,
@@ -145,6 +145,8 @@ pub(super) struct Loop {
     pub succeeded: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Items that a person skipped before they were let begin.
+    pub ahead: BTreeSet<usize>,
     /// How many failures end it.
     pub tolerates: usize,
     /// How many may be under way at once.
@@ -676,10 +678,9 @@ impl RunState {
         self.frames[frame].plan.runbook().on_failure != OnFailure::Continue
     }
 
-    /// Is nothing new begun where this step stands?
+    /// Is nothing new begun where this step stands? Final steps run whatever was before.
     pub fn is_halted(&self, path: &StepPath) -> bool {
-        self.reopened.is_some()
-            || self.place(path).is_some_and(|node| self.halted.contains_key(&self.nodes[node].frame))
+        self.reopened.is_some() || self.place(path).is_some_and(|node| self.stop_cause(node).is_some())
     }
 
     /// Is the time of this step, or of something around it, up?
@@ -737,8 +738,15 @@ impl RunState {
         }
     }
 
+    /// Does the run undo the measure of this step when it expires? What is done at the very end stays.
     pub(super) fn is_measure_undone_by_itself(&self, node: usize) -> bool {
-        self.written(node).measure.as_ref().is_some_and(|measure| measure.on_expiry == crate::runbook::OnExpiry::Undo)
+        !self.nodes[node].is_final
+            && !self.is_final_in_frame(node)
+            && self
+                .written(node)
+                .measure
+                .as_ref()
+                .is_some_and(|measure| measure.on_expiry == crate::runbook::OnExpiry::Undo)
     }
 }
 

@@ -1,5 +1,7 @@
-//! The behaviour of a run, without a world: rules on hand-written runbooks, refusals, and properties over random ones.
+//! The behaviour of a run, without a world: rules on hand-written runbooks, refusals, properties over random ones, and
+//! logs cut after every event.
 
+mod cuts;
 mod driver;
 mod ledger;
 mod properties;

@@ -232,8 +232,8 @@ impl Embedded {
                 if let Some(standing_on) = self.carry_out(directive)? {
                     standing.push(standing_on);
                 }
-                // A step that failed as it began may have stopped the run: what was decided before it is out of date.
-                if let Some(Recorded { event: Event::StepFailed { .. }, .. }) = self.batch[before..].last() {
+                // It may have stopped the run: what was decided before it is out of date.
+                if self.batch[before..].last().is_some_and(|recorded| recorded.event.may_halt()) {
                     break;
                 }
             }
