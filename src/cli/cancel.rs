@@ -79,12 +79,11 @@ impl Cancel {
         let console = console(&run, self.quiet, 1.0);
         let folder = run.folder.clone();
         let first = vec![first, Event::CancelRequested { by: env::user(), reason: self.reason }];
-        let (ending, summary, state) =
-            drive(run, first, &surroundings, Arc::new(Nobody), locks.clone(), &console, &store)?;
+        let (ending, state) = drive(run, first, &surroundings, Arc::new(Nobody), locks.clone(), &console, &store)?;
         if state.outcome().is_some() {
             locks.release(&folder.id);
         }
-        let exit = conclude((&ending, &summary, &state), &folder, &console);
+        let exit = conclude(&ending, state, &folder, &console)?;
         Ok(if matches!(ending, Ending::Finished(_)) { Exit::Succeeded } else { exit })
     }
 }

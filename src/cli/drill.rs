@@ -122,8 +122,8 @@ fn rehearse(
     } else {
         Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.clock()))
     };
-    let (ending, summary, state) = drive(run, vec![first], &surroundings, people, Arc::new(NoLocks), &console, store)?;
-    conclude((&ending, &summary, &state), &folder, &console);
+    let (ending, state) = drive(run, vec![first], &surroundings, people, Arc::new(NoLocks), &console, store)?;
+    conclude(&ending, state.clone(), &folder, &console)?;
     if let Some(reason) = world.broken() {
         return Err(CliError::Drill(format!("the world's record cannot be written: {reason}")));
     }

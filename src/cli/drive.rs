@@ -175,11 +175,10 @@ pub(super) fn drive(
     locks: Arc<dyn Locks>,
     console: &SharedConsole,
     store: &Store,
-) -> Result<(Ending, Summary, RunState), CliError> {
+) -> Result<(Ending, RunState), CliError> {
     let doors = surroundings.doors(&run, store);
     let approvers = Approvers::load(&run.plan.folder())?;
     let registry: Registry = actions::builtin();
-    let folder = run.folder.clone();
     if let Some(repair) = run.repair {
         anstream::eprintln!("the log ended in the middle of a line; {} bytes were dropped", repair.dropped);
     }
@@ -210,8 +209,7 @@ pub(super) fn drive(
     let state = engine.into_state();
     runtime.shutdown_background();
     let _ = watcher.join();
-    let ending = ended?;
-    Ok((ending, summary(&folder)?, state))
+    Ok((ended?, state))
 }
 
 fn spawn_watcher(watch: Receiver<Notice>, console: SharedConsole) -> Result<std::thread::JoinHandle<()>, CliError> {
@@ -255,17 +253,25 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
 
 /// Says how a drive ended, what to type next, and which code that is.
 pub(super) fn conclude(
-    (ending, summary, state): (&Ending, &Summary, &RunState),
+    ending: &Ending,
+    state: RunState,
     folder: &RunFolder,
     console: &SharedConsole,
-) -> Exit {
-    console.lock().unwrap_or_else(PoisonError::into_inner).finish(summary);
+) -> Result<Exit, CliError> {
+    let (steps, may_be_resumed) = match ending {
+        Ending::Waiting(steps) => (steps.as_slice(), true),
+        _ => (&[][..], state.may_be_resumed()),
+    };
+    let at_gate: Vec<StepPath> = steps.iter().filter(|step| state.is_at_gate(step)).cloned().collect();
+    // The log tells it again from the beginning; a long run need not be held twice.
+    drop(state);
+    console.lock().unwrap_or_else(PoisonError::into_inner).finish(&summary(folder)?);
     let run = &folder.id;
     let words =
         |steps: &[crate::base::StepPath]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");
-    match ending {
+    Ok(match ending {
         Ending::Finished(outcome) => {
-            if *outcome == crate::run::Outcome::Cancelled && state.may_be_resumed() {
+            if *outcome == crate::run::Outcome::Cancelled && may_be_resumed {
                 anstream::eprintln!("go on with: runbook resume {run}");
             }
             Exit::from(*outcome)
@@ -273,7 +279,7 @@ pub(super) fn conclude(
         Ending::Waiting(steps) => {
             anstream::eprintln!("the run waits for a person: {}", words(steps));
             anstream::eprintln!("answer at a terminal:    runbook resume {run}");
-            for step in steps.iter().filter(|step| state.is_at_gate(step)) {
+            for step in at_gate {
                 anstream::eprintln!("or without one:          runbook resume {run} --approve {step}");
             }
             Exit::Waiting
@@ -287,7 +293,7 @@ pub(super) fn conclude(
             }
             Exit::Stuck
         }
-    }
+    })
 }
 
 /// The answers that the flags of a command line give.

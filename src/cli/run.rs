@@ -77,11 +77,11 @@ impl Run {
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let folder = run.folder.clone();
-        let (ending, summary, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
+        let (ending, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
         if state.outcome().is_some() {
             locks.release(&folder.id);
         }
-        Ok(conclude((&ending, &summary, &state), &folder, &console))
+        conclude(&ending, state, &folder, &console)
     }
 }
 

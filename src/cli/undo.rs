@@ -148,17 +148,17 @@ pub(super) fn undo(
     let console = console(&run, how.quiet, 1.0);
     let people = Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), Arc::clone(&surroundings.clock))?);
     let folder = run.folder.clone();
-    let (ending, summary, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
+    let (ending, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
     if state.outcome().is_some() {
         locks.release(&folder.id);
     }
-    let exit = conclude((&ending, &summary, &state), &folder, &console);
-    Ok(match state.outcome() {
-        None => exit,
-        Some(_) if state.is_cancelled() => Exit::Cancelled,
-        Some(_) if targets.iter().all(|step| is_undone(&state, step)) => Exit::Succeeded,
-        Some(_) => Exit::Stuck,
-    })
+    let over = state.outcome().map(|_| match targets.iter().all(|step| is_undone(&state, step)) {
+        _ if state.is_cancelled() => Exit::Cancelled,
+        true => Exit::Succeeded,
+        false => Exit::Stuck,
+    });
+    let exit = conclude(&ending, state, &folder, &console)?;
+    Ok(over.unwrap_or(exit))
 }
 
 fn is_undone(state: &RunState, step: &StepPath) -> bool {
@@ -221,7 +221,7 @@ fn inverse(state: &RunState, path: &StepPath, registry: &Registry, now: Timestam
     match (&step.undo, &step.does) {
         (Some(Inverse::Action { uses, .. }), _) => {
             let params = match &record.undo_params {
-                Some(params) => Ok(Some(params.clone())),
+                Some(params) => Ok(Some(params.value())),
                 None => Rendering::new(state, path, now).map_or(Ok(None), |rendering| rendering.undo_params()),
             };
             match params {
@@ -237,7 +237,7 @@ fn inverse(state: &RunState, path: &StepPath, registry: &Registry, now: Timestam
         }
         (Some(Inverse::Auto), Does::Action { uses, .. }) => {
             let words = registry.get(uses).and_then(|action| action.contract().undo).unwrap_or_default();
-            let saved = record.checkpoint.as_ref().map(saved).unwrap_or_default();
+            let saved = record.checkpoint.as_ref().map(|kept| saved(&kept.value())).unwrap_or_default();
             (format!("{words}{saved}"), Vec::new())
         }
         _ => Default::default(),

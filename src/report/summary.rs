@@ -12,7 +12,7 @@ use crate::action::{ActionError, Effect, ErrorKind};
 use crate::base::{Digest, HumanDuration, RunId, StepPath, Timestamp, clock};
 use crate::plan::{Plan, action_name};
 use crate::run::{
-    Answer, AttemptResult, Event, IllegalEvent, Next, Outcome, Recorded, RunState, StepRecord, StepState, Timer,
+    Answer, AttemptResult, Event, IllegalEvent, Kept, Next, Outcome, Recorded, RunState, StepRecord, StepState, Timer,
     UndoState,
 };
 use crate::runbook::{Does, Step, StepResult};
@@ -680,9 +680,9 @@ fn row(state: &RunState, path: &StepPath, record: &StepRecord) -> Option<StepRow
         finished: record.finished_at,
         duration: record.started_at.zip(record.finished_at).map(|(from, to)| span(from, to)),
         attempts: record.attempts,
-        error: record.error.clone(),
+        error: record.error.as_deref().cloned(),
         cause: record.cause.as_ref().map(ToString::to_string),
-        outputs: record.outputs.as_deref().cloned(),
+        outputs: record.outputs.as_ref().map(Kept::value),
         approved_by: approved.map(|decision| decision.by.clone()).collect(),
     })
 }
@@ -724,5 +724,7 @@ fn reports(state: &RunState) -> Vec<String> {
         let step = state.step(id);
         step.and_then(action_name) == Some("report.render") && record.result() == Some(StepResult::Succeeded)
     });
-    rendered.filter_map(|(_, record)| record.outputs.as_ref()?.get("path")?.as_str().map(str::to_owned)).collect()
+    rendered
+        .filter_map(|(_, record)| record.outputs.as_ref()?.value().get("path")?.as_str().map(str::to_owned))
+        .collect()
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::event::{
     Answer, AttemptResult, Cause, Decision, Doubt, Event, Item, ManualResult, Next, Recorded, Returned, UndoResult, Why,
 };
+use super::kept::Kept;
 use super::legal::IllegalEvent;
 use super::rendering::Rendering;
 use super::rollback::Rollback;
@@ -71,17 +72,17 @@ impl RunState {
             Event::StepSkipped { because, .. } => {
                 // Between two tries it had begun: it ends with what went wrong last.
                 let began = self.records[node].attempts > 0;
-                self.records[node].cause = Some(because.clone());
+                self.records[node].cause = Some(Box::new(because.clone()));
                 self.end(node, if began { StepResult::Failed } else { StepResult::Skipped }, at);
             }
             Event::StepFailed { error, .. } => {
-                self.records[node].error = Some(error.clone());
+                self.records[node].error = Some(Box::new(error.clone()));
                 self.end(node, StepResult::Failed, at);
             }
             Event::StepForced { .. } => self.force(node),
             Event::Decided { outputs, .. } => {
                 self.begin(node, at);
-                self.records[node].outputs = Some(Arc::new(outputs.clone()));
+                self.records[node].outputs = Some(Kept::of(outputs));
                 self.end(node, StepResult::Succeeded, at);
             }
             Event::GateOpened { digest, prompt, does, expires, .. } => {
@@ -93,7 +94,7 @@ impl RunState {
                     approvals: Vec::new(),
                 };
                 self.leave_queue(node);
-                self.records[node].state = StepState::AtGate(gate);
+                self.records[node].state = StepState::AtGate(Box::new(gate));
                 self.open.insert(node);
                 if let Some(expires) = expires {
                     self.wakes.set(Wake::Node(node, Wait::Gate), *expires);
@@ -120,7 +121,7 @@ impl RunState {
                 // What became of the last try is known by now.
                 record.error.iter_mut().for_each(|error| error.uncertain = false);
                 if let Some(params) = params {
-                    record.params = Some(Arc::new(params.clone()));
+                    record.params = Some(Kept::of(params));
                 }
                 self.trying.insert(node);
                 self.running[self.queue_of(node)] += 1;
@@ -128,9 +129,9 @@ impl RunState {
             Event::Checkpoint { value, .. } => {
                 let record = &mut self.records[node];
                 if record.undo.is_some() {
-                    record.undo_checkpoint = Some(value.clone());
+                    record.undo_checkpoint = Some(Kept::of(value));
                 } else {
-                    record.checkpoint = Some(value.clone());
+                    record.checkpoint = Some(Kept::of(value));
                 }
             }
             Event::AttemptFinished { result, next, met, .. } => {
@@ -172,7 +173,7 @@ impl RunState {
                 record.undo = Some(UndoState::Running);
                 record.undo_attempts = attempt.0.max(record.undo_attempts + 1);
                 if params.is_some() {
-                    record.undo_params.clone_from(params);
+                    record.undo_params = params.as_ref().map(Kept::of);
                 }
                 record.doubt_asked = false;
                 self.undoing.insert(node);
@@ -433,7 +434,7 @@ impl RunState {
         let Some(digest) = passed else { return };
         if self.written(node).does == Does::Gate {
             self.begin(node, at);
-            self.records[node].outputs = Some(Arc::new(Value::Object(serde_json::Map::new())));
+            self.records[node].outputs = Some(Kept::of(&Value::Object(serde_json::Map::new())));
             return self.end(node, StepResult::Succeeded, at);
         }
         self.open.remove(&node);
@@ -447,15 +448,16 @@ impl RunState {
             ManualResult::Done { evidence } => {
                 let mut outputs: IndexMap<String, Value> = evidence.clone();
                 outputs.insert("by".to_owned(), by.into());
-                self.records[node].outputs = Some(Arc::new(outputs.into_iter().collect()));
+                self.records[node].outputs = Some(Kept::of(&outputs.into_iter().collect()));
                 self.end(node, StepResult::Succeeded, at);
             }
             ManualResult::Failed { reason } => {
-                self.records[node].error = Some(ActionError::new(ErrorKind::Failed, format!("{by}: {reason}")));
+                self.records[node].error =
+                    Some(Box::new(ActionError::new(ErrorKind::Failed, format!("{by}: {reason}"))));
                 self.end(node, StepResult::Failed, at);
             }
             ManualResult::Skipped { reason } => {
-                self.records[node].cause = Some(Cause::Person { by: by.to_owned(), reason: reason.clone() });
+                self.records[node].cause = Some(Box::new(Cause::Person { by: by.to_owned(), reason: reason.clone() }));
                 self.end(node, StepResult::Skipped, at);
             }
         }
@@ -580,12 +582,12 @@ impl RunState {
         }
         match result {
             Returned::Succeeded { outputs } => {
-                self.records[node].outputs = Some(Arc::new(outputs.clone()));
+                self.records[node].outputs = Some(Kept::of(outputs));
                 self.end(node, StepResult::Succeeded, at);
             }
             Returned::Failed { error } => {
-                self.records[node].outputs = error.outputs.as_deref().cloned().map(Arc::new);
-                self.records[node].error = Some(error.clone());
+                self.records[node].outputs = error.outputs.as_deref().map(Kept::of);
+                self.records[node].error = Some(Box::new(error.clone()));
                 self.end(node, StepResult::Failed, at);
             }
             Returned::Rejected { .. } => self.end(node, StepResult::Rejected, at),
@@ -600,14 +602,15 @@ impl RunState {
         let record = &mut self.records[node];
         let succeeded = match result {
             AttemptResult::Succeeded { outputs } => {
-                record.outputs = Some(Arc::new(outputs.clone()));
+                record.outputs = Some(Kept::of(outputs));
                 record.error = None;
                 record.landed = true;
                 true
             }
             AttemptResult::Failed { error } => {
-                record.error = Some(error.clone());
-                record.outputs = error.outputs.as_deref().cloned().map(Arc::new);
+                // What it found out all the same is kept once, as its outputs.
+                record.error = Some(Box::new(ActionError { outputs: None, ..error.clone() }));
+                record.outputs = error.outputs.as_deref().map(Kept::of);
                 false
             }
         };
@@ -670,7 +673,7 @@ impl RunState {
             // It is done again to be certain that it is done.
             StepState::Ready if self.records[node].settling => {}
             StepState::Pausing | StepState::Ready | StepState::Asked | StepState::Approved(_) => {
-                self.records[node].error = Some(self.out_of_time_error(node));
+                self.records[node].error = Some(Box::new(self.out_of_time_error(node)));
                 self.end(node, StepResult::Failed, at);
             }
             StepState::Within => {
@@ -699,7 +702,7 @@ impl RunState {
         match doubt {
             Doubt::Happened { outputs } => {
                 // A person who says that it happened may not know what came of it.
-                record.outputs = (!outputs.is_null()).then(|| Arc::new(outputs.clone()));
+                record.outputs = (!outputs.is_null()).then(|| Kept::of(outputs));
                 record.error = None;
                 record.landed = true;
                 self.end(node, StepResult::Succeeded, at);
@@ -712,7 +715,7 @@ impl RunState {
             }
             Doubt::DidNotHappen => {
                 let lost = || ActionError::new(ErrorKind::Failed, "it was cut off, and did not happen");
-                record.error.get_or_insert_with(lost).uncertain = false;
+                record.error.get_or_insert_with(|| Box::new(lost())).uncertain = false;
                 self.end(node, StepResult::Failed, at);
             }
         }
@@ -752,7 +755,7 @@ impl RunState {
         }
         match (result, next) {
             (UndoResult::Undone { undone }, _) => {
-                self.records[node].undo = Some(UndoState::Undone(undone.clone()));
+                self.records[node].undo = Some(UndoState::Undone(Box::new(undone.clone())));
                 self.forget_measure(node);
                 if let Some(mut rollback) = self.rollback.take() {
                     rollback.undone(self, node);
@@ -773,7 +776,7 @@ impl RunState {
                 }
             }
             (UndoResult::Failed { error }, _) => {
-                self.records[node].undo = Some(UndoState::Failed(error.clone()));
+                self.records[node].undo = Some(UndoState::Failed(Box::new(error.clone())));
                 self.undo_failed = true;
                 self.expired.clear();
                 if let Some(rollback) = &mut self.rollback {

@@ -6,6 +6,7 @@
 mod apply;
 mod decide;
 mod event;
+mod kept;
 mod legal;
 mod rendering;
 mod retry;
@@ -20,6 +21,7 @@ pub use event::{
     Answer, AttemptResult, Cause, Decision, Doubt, Event, Held, Item, Limits, ManualResult, Next, Outcome, Recorded,
     Returned, Timer, UndoResult, Why,
 };
+pub use kept::Kept;
 pub use legal::IllegalEvent;
 pub use rendering::{Prepared, RenderError, Rendering};
 pub use retry::{Tried, after_attempt, after_undo};

@@ -8,6 +8,7 @@ use minijinja::Value as Jinja;
 use serde_json::{Value, json};
 
 use super::event::{Item, Outcome};
+use super::kept::Kept;
 use super::state::{Frame, RunState};
 use crate::action::{ActionError, ErrorKind};
 use crate::base::{Digest, HumanDuration, StepId, StepPath, Timestamp};
@@ -89,8 +90,8 @@ impl<'s> Rendering<'s> {
     /// The action's parameters: what it was given at its first try, if there was one.
     pub fn params(&self) -> Result<Value, RenderError> {
         let Does::Action { with, .. } = &self.step.does else { return Ok(Value::Null) };
-        match self.recorded().or(with.as_literal()) {
-            Some(params) => Ok(params.clone()),
+        match self.recorded().or_else(|| with.as_literal().cloned()) {
+            Some(params) => Ok(params),
             None => render(with, self.scope()),
         }
     }
@@ -150,8 +151,8 @@ impl<'s> Rendering<'s> {
         match &self.step.does {
             Does::Action { uses, with } => {
                 let params = self.params()?;
-                let timeless = match self.recorded().or(with.as_literal()) {
-                    Some(params) => params.clone(),
+                let timeless = match self.recorded().or_else(|| with.as_literal().cloned()) {
+                    Some(params) => params,
                     None => render(with, scope)?,
                 };
                 Ok(Prepared { digest: self.digest(uses, &timeless), params })
@@ -192,8 +193,8 @@ impl<'s> Rendering<'s> {
         Ok(Prepared { digest: self.digest(&name, &timeless), params })
     }
 
-    fn recorded(&self) -> Option<&'s Value> {
-        self.state.records[self.node].params.as_deref()
+    fn recorded(&self) -> Option<Value> {
+        self.state.records[self.node].params.as_ref().map(Kept::value)
     }
 
     fn digest(&self, action: &str, params: &Value) -> Digest {
@@ -351,9 +352,9 @@ fn step_value(state: &RunState, node: usize) -> Jinja {
     let moment = |at: Option<Timestamp>| at.map_or_else(|| Jinja::from(()), moment_value);
     let outputs = match loop_outputs(state, node) {
         Some(outputs) => outputs,
-        None => record.outputs.as_deref().map_or_else(nothing, json_value),
+        None => record.outputs.as_ref().map_or_else(nothing, kept_value),
     };
-    let error = record.error.as_ref().map_or_else(nothing, error_value);
+    let error = record.error.as_deref().map_or_else(nothing, error_value);
     let last = record.decisions.last();
     let approval = last.map_or_else(nothing, |decision| {
         let answers = decision.answers.iter().map(|(name, value)| (name.clone(), json_value(value)));
@@ -369,6 +370,10 @@ fn step_value(state: &RunState, node: usize) -> Jinja {
         ("finished_at", moment(record.finished_at)),
         ("approval", approval),
     ])
+}
+
+fn kept_value(kept: &Kept) -> Jinja {
+    json_value(&kept.value())
 }
 
 fn error_value(error: &ActionError) -> Jinja {
@@ -393,8 +398,8 @@ fn loop_outputs(state: &RunState, node: usize) -> Option<Jinja> {
         Jinja::from_pairs([
             ("key", Jinja::from(item.key.as_str())),
             ("result", record.result().map_or_else(|| Jinja::from(()), |result| Jinja::from(result.as_str()))),
-            ("outputs", record.outputs.as_deref().map_or_else(nothing, json_value)),
-            ("error", record.error.as_ref().map_or_else(nothing, error_value)),
+            ("outputs", record.outputs.as_ref().map_or_else(nothing, kept_value)),
+            ("error", record.error.as_deref().map_or_else(nothing, error_value)),
         ])
     });
     Some(Jinja::from_pairs([

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use serde_json::Value;
-
 use super::event::{Cause, Decision, Held, Item, Limits, Outcome, Timer};
+use super::kept::Kept;
 use super::rollback::Rollback;
 use crate::action::{ActionError, Intent, Load, Undone};
 use crate::base::{Attempt, Digest, RunId, StepPath, Timestamp};
 use crate::plan::{Facts, Plan};
 use crate::runbook::{OnFailure, Step, StepResult};
+use indexmap::IndexMap;
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +21,7 @@ pub enum StepState {
     /// It may begin.
     Ready,
     /// People are asked whether it may act.
-    AtGate(Gate),
+    AtGate(Box<Gate>),
     /// They said yes to what has this digest; it may act.
     Approved(Digest),
     /// A person is doing it.
@@ -66,9 +65,9 @@ pub enum UndoState {
     /// Under way when its process died.
     InDoubt,
     /// Done.
-    Undone(Undone),
+    Undone(Box<Undone>),
     /// Not possible.
-    Failed(ActionError),
+    Failed(Box<ActionError>),
 }
 
 /// What is known of a step.
@@ -83,15 +82,15 @@ pub struct StepRecord {
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// What it was given, secrets as references.
-    pub params: Option<Arc<Value>>,
+    pub params: Option<Kept>,
     /// What it gave.
-    pub outputs: Option<Arc<Value>>,
+    pub outputs: Option<Kept>,
     /// Why it failed, or failed last.
-    pub error: Option<ActionError>,
+    pub error: Option<Box<ActionError>>,
     /// Why it was skipped.
-    pub cause: Option<Cause>,
+    pub cause: Option<Box<Cause>>,
     /// What its action saved last.
-    pub checkpoint: Option<Value>,
+    pub checkpoint: Option<Kept>,
     /// Whoever let it pass, or did not.
     pub decisions: Vec<Decision>,
     /// May an earlier try have done all or part of it?
@@ -103,9 +102,9 @@ pub struct StepRecord {
     /// How many tries of its undo began.
     pub undo_attempts: u32,
     /// What its undo saved last.
-    pub undo_checkpoint: Option<Value>,
+    pub undo_checkpoint: Option<Kept>,
     /// Parameters of its undo, where another action does it.
-    pub undo_params: Option<Value>,
+    pub undo_params: Option<Kept>,
     /// Did a person force it to run?
     pub forced: bool,
     /// Is its time up?

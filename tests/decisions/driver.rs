@@ -327,7 +327,7 @@ impl Driver {
         };
         error.uncertain = false;
         let tried = self.tried(path, Attempt(record.attempts));
-        match after_attempt(&tried, AttemptResult::Failed { error }, None).1 {
+        match after_attempt(&tried, AttemptResult::Failed { error: *error }, None).1 {
             Next::Again { .. } if !self.state.is_halted(path) => Doubt::Again,
             _ => Doubt::DidNotHappen,
         }

@@ -10,7 +10,7 @@ use super::super::attempt::{Report, Try};
 use super::{Embedded, Launch, Subject};
 use crate::action::{ActionError, AnyAction, Done, ErrorKind, Target, Undone};
 use crate::base::{Attempt, HumanDuration, StepPath};
-use crate::run::Rendering;
+use crate::run::{Kept, Rendering};
 use crate::runbook::{Does, Undo};
 
 /// What a try is for.
@@ -79,7 +79,7 @@ impl Embedded {
             step: path.clone(),
             attempt: Attempt(attempt),
             repeat,
-            checkpoint: checkpoint.clone(),
+            checkpoint: checkpoint.as_ref().map(Kept::value),
             folder: state.plan_of(path)?.0.folder(),
             secrets: Arc::clone(state.secrets_of(path)?),
         };
@@ -111,7 +111,7 @@ impl Embedded {
         let uses = uses.clone();
         let Some(record) = self.parts.state.record(&path) else { return };
         let attempt = Attempt(record.attempts);
-        let params = record.params.as_deref().cloned().unwrap_or_default();
+        let params = record.params.as_ref().map(Kept::value).unwrap_or_default();
         let cancel = CancellationToken::new();
         self.cancels.insert(path.clone(), cancel.clone());
         let a_try = self.a_try(&path, &uses, params, cancel, For::Act);
@@ -129,14 +129,14 @@ impl Embedded {
         let step = self.written(&path);
         let Some(record) = self.parts.state.record(&path) else { return };
         // What failed on the way has outputs that tell of the failure, not of what was done.
-        let output = record.outputs.as_deref().filter(|_| record.error.is_none()).cloned();
-        let done = Done { output, checkpoint: record.checkpoint.clone() };
+        let output = record.outputs.as_ref().filter(|_| record.error.is_none()).map(Kept::value);
+        let done = Done { output, checkpoint: record.checkpoint.as_ref().map(Kept::value) };
         let (name, params, own) = match (&step.undo, &step.does) {
             (Some(Undo::Action { uses, .. }), _) => {
-                (uses.clone(), record.undo_params.clone().unwrap_or_default(), false)
+                (uses.clone(), record.undo_params.as_ref().map(Kept::value).unwrap_or_default(), false)
             }
             (_, Does::Action { uses, .. }) => {
-                (uses.clone(), record.params.as_deref().cloned().unwrap_or_default(), true)
+                (uses.clone(), record.params.as_ref().map(Kept::value).unwrap_or_default(), true)
             }
             _ => return,
         };

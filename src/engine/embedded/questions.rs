@@ -16,7 +16,8 @@ use crate::action::{ActionError, Intent, Probed};
 use crate::base::{Attempt, StepPath};
 use crate::plan::show_secrets;
 use crate::run::{
-    AttemptResult, Directive, Doubt, Event, ManualResult, Next, Rendering, StepState, Timer, UndoState, after_attempt,
+    AttemptResult, Directive, Doubt, Event, Kept, ManualResult, Next, Rendering, StepState, Timer, UndoState,
+    after_attempt,
 };
 use crate::runbook::{Does, Undo};
 
@@ -73,13 +74,13 @@ impl Embedded {
         let Some(record) = self.parts.state.record(path) else { return Vec::new() };
         match &step.undo {
             Some(Undo::Action { uses, .. }) if undo => {
-                let params = record.undo_params.clone().unwrap_or_default();
+                let params = record.undo_params.as_ref().map(Kept::value).unwrap_or_default();
                 let action = self.parts.registry.get(uses);
                 let mut does = action.and_then(|action| action.describe(&params)).unwrap_or_default();
                 does.iter_mut().for_each(show_secrets);
                 does
             }
-            _ => self.describe(step, &record.params.as_deref().cloned().unwrap_or_default()),
+            _ => self.describe(step, &record.params.as_ref().map(Kept::value).unwrap_or_default()),
         }
     }
 
@@ -139,7 +140,7 @@ impl Embedded {
             Does::Action { uses, .. } => uses.clone(),
             _ => String::new(),
         };
-        let params = self.parts.state.record(path).and_then(|record| record.params.as_deref().cloned());
+        let params = self.parts.state.record(path).and_then(|record| record.params.as_ref().map(Kept::value));
         let a_try = self.a_try(path, &uses, params.unwrap_or_default(), CancellationToken::new(), For::Act);
         let step = path.clone();
         self.spawn(Subject::Probe(path.clone()), async move {
@@ -177,7 +178,7 @@ impl Embedded {
     /// What was cut off by a crash is done now. What failed without a trace is tried again as any other failure is.
     fn after_it_did_not_happen(&self, step: &StepPath) -> Doubt {
         let Some(record) = self.parts.state.record(step) else { return Doubt::DidNotHappen };
-        let Some(mut error) = record.error.clone().filter(|error| error.uncertain) else {
+        let Some(mut error) = record.error.as_deref().filter(|error| error.uncertain).cloned() else {
             return if self.parts.state.is_halted(step) { Doubt::DidNotHappen } else { Doubt::Again };
         };
         error.uncertain = false;
