@@ -122,6 +122,6 @@ impl DiskFile for RealFile {
 
     fn length(&self) -> io::Result<Option<u64>> {
         let metadata = self.0.metadata()?;
-        Ok((std::os::unix::fs::MetadataExt::nlink(&metadata) > 0).then(|| metadata.len()))
+        Ok((std::os::unix::fs::MetadataExt::nlink(&metadata) > 0).then_some(metadata.len()))
     }
 }

@@ -121,7 +121,8 @@ fn every_event_stands_in_the_table_of_the_run_log_with_its_fields() {
         let row = row.unwrap_or_else(|| panic!("docs/run-log.md says nothing of `{name}`"));
         let mut told: Vec<String> =
             row.split('|').nth(2).unwrap().split(", ").map(|field| field.trim().to_owned()).collect();
-        (fields.sort(), told.sort());
+        fields.sort();
+        told.sort();
         assert_eq!(told, fields, "the fields of `{name}`");
     }
 }
