@@ -23,6 +23,8 @@ pub struct Prepared {
     pub params: Value,
     /// The digest approvals are bound to. Moments in it count from `run.now`, which differs between question and act.
     pub digest: Digest,
+    /// The keys of the items, when it is a loop; its parameters are then a list.
+    pub items: Option<Vec<String>>,
 }
 
 /// A text that failed when its values were known.
@@ -155,14 +157,14 @@ impl<'s> Rendering<'s> {
                     Some(params) => params,
                     None => render(with, scope)?,
                 };
-                Ok(Prepared { digest: self.digest(uses, &timeless), params })
+                Ok(Prepared { digest: self.digest(uses, &timeless), params, items: None })
             }
             Does::Call(call) => {
                 let digest = self.digest(&format!("call {}", call.file), &render(&call.with, scope)?);
-                Ok(Prepared { params: render(&call.with, self.scope())?, digest })
+                Ok(Prepared { params: render(&call.with, self.scope())?, digest, items: None })
             }
             Does::Decide(_) | Does::Manual(_) | Does::Gate => {
-                Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null) })
+                Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null), items: None })
             }
         }
     }
@@ -173,11 +175,11 @@ impl<'s> Rendering<'s> {
             Does::Action { uses, with } => (with, uses.clone()),
             Does::Call(call) => (&call.with, format!("call {}", call.file)),
             Does::Decide(_) | Does::Manual(_) | Does::Gate => {
-                return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null) });
+                return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null), items: None });
             }
         };
         let Some(each) = &self.step.for_each else {
-            return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null) });
+            return Ok(Prepared { params: Value::Null, digest: self.digest("none", &Value::Null), items: None });
         };
         let items = self.items()?;
         let all = |now| {
@@ -190,7 +192,8 @@ impl<'s> Rendering<'s> {
         };
         let params = Value::Array(all(self.now)?);
         let timeless = Value::Array(all(Timestamp::UNIX_EPOCH)?);
-        Ok(Prepared { digest: self.digest(&name, &timeless), params })
+        let keys = items.into_iter().map(|item| item.key).collect();
+        Ok(Prepared { digest: self.digest(&name, &timeless), params, items: Some(keys) })
     }
 
     fn recorded(&self) -> Option<Value> {

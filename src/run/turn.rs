@@ -51,9 +51,9 @@ fn turn(
         && approved != Some(&prepared.digest)
     {
         let lapses = approval.within.filter(|_| approval.on_timeout == OnTimeout::Reject);
-        let does = match &prepared.params {
-            Value::Array(items) if step.for_each.is_some() => describe_items(step, items, describe),
-            params => describe(step, params),
+        let does = match (&prepared.params, &prepared.items) {
+            (Value::Array(params), Some(keys)) => describe_items(step, keys, params, describe),
+            (params, _) => describe(step, params),
         };
         return Ok(Event::GateOpened {
             step: path.clone(),
@@ -103,8 +103,15 @@ fn call(
 }
 
 /// The first items one by one, the rest as a number. The digest is of all of them.
-fn describe_items(step: &Step, items: &[Value], describe: impl Fn(&Step, &Value) -> Vec<Intent>) -> Vec<Intent> {
-    let mut does = vec![Intent::note(format!("for each of {} items", items.len()))];
+fn describe_items(
+    step: &Step,
+    keys: &[String],
+    items: &[Value],
+    describe: impl Fn(&Step, &Value) -> Vec<Intent>,
+) -> Vec<Intent> {
+    let shown: Vec<&str> = keys.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if keys.len() > SHOWN { ", …" } else { "" };
+    let mut does = vec![Intent::note(format!("for each of {} items: {}{more}", keys.len(), shown.join(", ")))];
     does.extend(items.iter().take(SHOWN).flat_map(|params| describe(step, params)));
     if items.len() > SHOWN {
         does.push(Intent::note(format!("and the same for {} more", items.len() - SHOWN)));
