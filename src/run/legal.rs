@@ -442,12 +442,20 @@ impl RunState {
         }
     }
 
+    /// Did a step of this frame not run only because something around it stopped?
+    fn was_cut_short(&self, frame: usize) -> bool {
+        self.frames[frame].ordinary().any(|node| {
+            let cause = self.records[node].cause.as_deref();
+            matches!(cause, Some(Cause::Halted { .. } | Cause::TimeUp { .. } | Cause::Stuck))
+        })
+    }
+
     /// How a frame ends, now that its ordinary steps have.
     fn outcome_of(&self, frame: usize) -> Outcome {
         let it = &self.frames[frame];
         let failed = it.first_failure.is_some()
             || self.is_frame_out_of_time(frame)
-            || (it.caller.is_some() && self.halted.contains_key(&frame));
+            || (it.caller.is_some() && self.halted.contains_key(&frame) && self.was_cut_short(frame));
         if self.undo_failed {
             Outcome::Stuck
         } else if it.is_undone {

@@ -64,6 +64,8 @@ struct Page {
     undo_tries: u32,
     overdue: bool,
     closed: bool,
+    /// Was it left out only because something around it stopped?
+    cut: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -707,6 +709,9 @@ impl Ledger {
             }
             Cause::Person { .. } => {}
         }
+        let is_cut = matches!(because, Cause::Halted { .. } | Cause::TimeUp { .. } | Cause::Stuck);
+        self.page(path).cut = is_cut;
+        let page = &self.pages[path];
         // Between two tries it had begun: it failed.
         let result = if page.tries > 0 { StepResult::Failed } else { StepResult::Skipped };
         self.end(path, result)
@@ -1022,7 +1027,8 @@ impl Ledger {
 
     fn expected(&self, frame: &str) -> Outcome {
         let it = &self.frames[frame];
-        let failed = it.failure.is_some() || self.is_frame_out_of_time(frame) || self.is_stopped_from_outside(frame);
+        let cut = self.is_stopped_from_outside(frame) && self.ordinary(frame).any(|(_, page)| page.cut);
+        let failed = it.failure.is_some() || self.is_frame_out_of_time(frame) || cut;
         let rejected =
             |(path, page): (&StepPath, &Page)| page.result == Some(StepResult::Rejected) && !self.is_handled(path);
         if self.undo_failed {

@@ -387,6 +387,21 @@ fn a_called_runbook_that_a_person_turns_down_is_rejected_where_it_is_called() {
 }
 
 #[test]
+fn a_called_runbook_of_which_nothing_was_left_out_has_done_its_work() {
+    // A failure beside the call stops the run. What the called runbook still had to do decides how it ends.
+    for (steps, expected) in [
+        ("  x: { run: two }\n", StepResult::Succeeded),
+        ("  x: { run: two }\n  y: { needs: [x], run: three }\n", StepResult::Failed),
+    ] {
+        let yaml = runbook(&["  c: { call: c.yaml }\n".to_owned(), script("bad", "")], "");
+        let mut driver = Driver::calling(&yaml, &[("c.yaml", &format!("runbook: c\nsteps:\n{steps}"))]);
+        driver.fail("bad").succeed("c/x");
+        assert_eq!(result(&driver, "c"), Some(expected), "{steps}");
+        assert_eq!(driver.state.outcome(), Some(Outcome::Failed));
+    }
+}
+
+#[test]
 fn when_the_time_of_a_call_is_up_its_runbook_stops_and_is_rolled_back() {
     let yaml = runbook(&["  c: { call: c.yaml, timeout: 2m }\n".to_owned()], "");
     let called = "runbook: c\non_failure: rollback\nsteps:\n  x: { run: two, undo: { run: back } }\n  y: { needs: [x], run: three }\n";
