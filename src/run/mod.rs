@@ -6,15 +6,20 @@
 mod apply;
 mod decide;
 mod event;
+mod halting;
 mod kept;
 mod legal;
+mod loops;
 mod rendering;
 mod retry;
 mod returned;
 mod rollback;
 mod standing;
 mod state;
+mod tree;
 mod turn;
+mod undoing;
+mod wakes;
 
 pub use decide::{Directive, decide};
 pub use event::{

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::event::{Cause, Decision, Held, Item, Limits, Outcome, Timer};
 use super::kept::Kept;
 use super::rollback::Rollback;
+pub(super) use super::tree::{Frame, Inside, Loop, Node};
+pub(super) use super::wakes::{Wait, Wake, Wakes};
 use crate::action::{ActionError, Intent, Load, Undone};
 use crate::base::{Attempt, Digest, RunId, StepPath, Timestamp};
 use crate::plan::{Facts, Plan};
@@ -123,44 +125,6 @@ pub struct StepRecord {
     pub(super) inside: Option<Box<Inside>>,
 }
 
-/// What is inside a step.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Inside {
-    Loop(Loop),
-    /// The steps of a called runbook: which frame.
-    Call(usize),
-}
-
-/// A loop under way, or over.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Loop {
-    pub items: Arc<Vec<Item>>,
-    /// The nodes of its items.
-    pub nodes: Range<usize>,
-    /// How many were let begin.
-    pub admitted: usize,
-    /// How many have begun and not ended.
-    pub active: usize,
-    pub succeeded: usize,
-    pub failed: usize,
-    pub skipped: usize,
-    /// Items that a person skipped before they were let begin.
-    pub ahead: BTreeSet<usize>,
-    /// How many failures end it.
-    pub tolerates: usize,
-    /// How many may be under way at once.
-    pub most: usize,
-    /// Until how many were let begin the present wave lasts; only with a ramp.
-    pub wave: Option<(usize, usize)>,
-    pub first_failure: Option<usize>,
-}
-
-impl Loop {
-    pub(super) fn ended(&self) -> usize {
-        self.succeeded + self.failed + self.skipped
-    }
-}
-
 impl StepRecord {
     pub(super) fn new() -> Self {
         Self {
@@ -216,92 +180,6 @@ impl StepRecord {
     /// Has it begun to act, and not ended?
     pub(super) fn is_under_way(&self) -> bool {
         matches!(self.state, StepState::Running | StepState::Within | StepState::InDoubt | StepState::Interrupted)
-    }
-}
-
-/// A step as it stands in a run: which step of which runbook, and which item of it.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub path: StepPath,
-    pub frame: usize,
-    /// Its place in the plan of its frame.
-    pub place: usize,
-    /// The loop that it is an item of, and which one.
-    pub item: Option<(usize, usize)>,
-    /// Does it belong to the final steps of the run, or stand inside one of them?
-    pub is_final: bool,
-}
-
-/// A runbook being followed: the run's own, or a called one.
-#[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub plan: Arc<Plan>,
-    /// The node that calls it.
-    pub caller: Option<usize>,
-    /// The nodes of its steps.
-    pub nodes: Range<usize>,
-    /// Which secret its names stand for.
-    pub secrets: Arc<BTreeMap<String, String>>,
-    /// Ordinary steps, and once they have begun the final ones, that have not ended.
-    pub unended: BTreeSet<usize>,
-    pub first_failure: Option<usize>,
-    pub is_undone: bool,
-    pub finally: Option<Outcome>,
-}
-
-impl Frame {
-    pub(super) fn ordinary(&self) -> Range<usize> {
-        self.nodes.start..self.nodes.start + self.plan.runbook().steps.len()
-    }
-
-    pub(super) fn finals(&self) -> Range<usize> {
-        self.ordinary().end..self.nodes.end
-    }
-}
-
-/// What waits for a time: which node (the run itself is before all of them), and for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wake {
-    Run,
-    Node(usize, Wait),
-}
-
-/// What a node waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wait {
-    Gate,
-    Again,
-    UndoAgain,
-    Deadline,
-    Measure,
-}
-
-/// Everything that waits for a time, by time and by who waits.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Wakes {
-    by_time: BTreeSet<(Timestamp, Wake)>,
-    times: BTreeMap<Wake, Timestamp>,
-}
-
-impl Wakes {
-    pub(super) fn set(&mut self, wake: Wake, at: Timestamp) {
-        self.clear(wake);
-        self.times.insert(wake, at);
-        self.by_time.insert((at, wake));
-    }
-
-    pub(super) fn clear(&mut self, wake: Wake) {
-        if let Some(at) = self.times.remove(&wake) {
-            self.by_time.remove(&(at, wake));
-        }
-    }
-
-    pub(super) fn of(&self, wake: Wake) -> Option<Timestamp> {
-        self.times.get(&wake).copied()
-    }
-
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Timestamp, Wake)> {
-        self.by_time.iter().copied()
     }
 }
 
