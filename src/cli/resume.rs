@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::base::Redactor;
+use crate::base::{Redactor, RunId};
+use crate::process::{Survivor, survivors};
 use crate::run::{Event, locks_held};
 use crate::runlog::Store;
 
@@ -59,6 +60,7 @@ impl Resume {
             }
             return drill::resume(run, &store, self.quiet, self.format);
         }
+        self.heed_survivors(&folder.id)?;
         let surroundings = Surroundings::real(&run.plan, self.endpoints.origins()?, redactor);
         surroundings.check_secrets(&run.plan)?;
         let console = console(&run, self.quiet, 1.0);
@@ -72,6 +74,29 @@ impl Resume {
             locks.release(&folder.id);
         }
         conclude(&ending, state, &folder, &console)
+    }
+}
+
+impl Resume {
+    /// Processes that have outlived the program that started them are named. To do again what still goes on would be to
+    /// do it twice, so nobody may ask for that.
+    fn heed_survivors(&self, run: &RunId) -> Result<(), CliError> {
+        let survivors = survivors(run.as_str());
+        for Survivor { pid, step } in &survivors {
+            anstream::eprintln!(
+                "process {pid} of step `{step}` has outlived the program that started it, and still runs"
+            );
+        }
+        let unwise = |survivor: &&Survivor| {
+            self.answers.again.contains(&survivor.step) || self.answers.did_not_happen.contains(&survivor.step)
+        };
+        match survivors.iter().find(unwise) {
+            Some(Survivor { pid, step }) => Err(CliError::Usage {
+                message: format!("nobody can say yet what becomes of `{step}`: its process {pid} still runs"),
+                hint: Some(format!("wait until it has ended, or end it (`kill {pid}`), and look; nothing was changed")),
+            }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,11 +4,13 @@ mod capture;
 mod lines;
 mod spool;
 mod stop;
+mod survivors;
 mod tree;
 
 pub use capture::Captured;
 pub use lines::Listener;
 pub use spool::Spool;
+pub use survivors::{Survivor, survivors};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

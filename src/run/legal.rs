@@ -166,6 +166,15 @@ impl RunState {
         self.running[queue] >= [usize::MAX, limits.io, limits.processes][queue]
     }
 
+    /// Does a step need another one to end otherwise than it has?
+    fn lacks(&self, node: usize, step: &StepPath, result: StepResult) -> bool {
+        let need = self.written(node).needs.get(&step.id());
+        let ended = self.place(step).is_some_and(|other| {
+            self.sibling(node, &step.id()) == Some(other) && self.records[other].result() == Some(result)
+        });
+        ended && !self.records[node].forced && need.is_some_and(|need| !need.accepts(result))
+    }
+
     fn check_measure(&self, node: Option<usize>) -> Verdict {
         match node {
             Some(node) if self.is_in_force(node) => Ok(()),
@@ -189,6 +198,8 @@ impl RunState {
                     Cause::Person { .. } => Ok(()),
                     Cause::Condition { .. } if its_turn => Ok(()),
                     cause if self.doomed.get(&node) == Some(cause) => Ok(()),
+                    // More than one thing may keep it from running; any of them will do.
+                    Cause::Need { step, result } if self.lacks(node, step, *result) => Ok(()),
                     _ => refuse("nothing keeps it from running"),
                 },
             },

@@ -798,6 +798,7 @@ fn make_the_records_of_this_version() {
     assert_eq!(place.run(&["resume", "last"]).code, Some(6));
     keep("in-doubt");
     place.write("go", "");
+    end_survivors(&place);
     assert_eq!(place.run(&["resume", "last", "--again", "pay"]).code, Some(0));
     keep("done-again");
     fs::remove_file(place.path("go")).unwrap();
@@ -829,6 +830,15 @@ fn make_the_records_of_this_version() {
     let said = place.run(&["drill", "m.yaml", "-q"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     keep("manual");
+}
+
+/// What a killed program has left running would be asked about.
+fn end_survivors(place: &Place) {
+    let run = place.log_path().unwrap().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    for survivor in runbook::process::survivors(&run) {
+        std::process::Command::new("kill").args(["-KILL", &survivor.pid.to_string()]).status().unwrap();
+    }
+    until("they have ended", || runbook::process::survivors(&run).is_empty());
 }
 
 fn next_second() {

@@ -197,6 +197,14 @@ fn what_may_not_be_done_twice_is_asked_about_after_a_kill() {
     assert_eq!(said.code, Some(6), "{}", said.stderr);
     assert!(said.stderr.contains("--happened pay") && said.stderr.contains("--again pay"), "{}", said.stderr);
     assert_eq!(place.read("world"), "pay\n", "nothing is done twice by itself");
+    assert!(said.stderr.contains("of step `pay` has outlived the program that started it"), "{}", said.stderr);
+
+    // Its script still sleeps: to begin it again would be to do it twice.
+    let before = place.log().len();
+    let said = place.run(&["resume", "last", "--again", "pay"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("nobody can say yet what becomes of `pay`: its process"), "{}", said.stderr);
+    assert_eq!(place.log().len(), before, "nothing was changed");
 
     let said = place.run(&["resume", "last", "--happened", "pay"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
