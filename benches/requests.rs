@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use runbook::base::{Redactor, SecretStore};
 use runbook::http::{Client, Origins, Request};
 use runbook::run::Limits;
-use support::{Folder, Rounds, Table, each, engine, ratio, sized};
+use support::{Folder, Rounds, Table, each, engine, memory, ratio, sized};
 
 /// What the engine may add to a step.
 const AIM: Duration = Duration::from_micros(100);
@@ -29,17 +29,27 @@ fn main() {
         (format!("{count} steps side by side"), steps(&address, count)),
         (format!("one loop over {count} items"), a_loop(&address, count)),
     ] {
-        table.row(measure(folder.path(), &title, text, &address, count));
+        table.row(measure(folder.path(), &title, text, &address, count, sized(5, 2)));
     }
+    let many = sized(100_000, 2_000);
+    table.row(measure(
+        folder.path(),
+        &format!("one loop over {many} items"),
+        a_loop(&address, many),
+        &address,
+        many,
+        1,
+    ));
     table.print(&format!("`http.get` against a server on this machine, {AT_ONCE} at once; the aim is {AIM:?} a step"));
+    println!("\n  peak memory of all this: {}", memory::mebibytes(memory::own_peak()));
 }
 
-fn measure(folder: &Path, title: &str, text: String, address: &str, count: usize) -> Vec<String> {
+fn measure(folder: &Path, title: &str, text: String, address: &str, count: usize, rounds: usize) -> Vec<String> {
     let plan = engine::plan_of(text);
     let limits = Limits { io: AT_ONCE, processes: 2 };
     let (mut bare, mut runs) = (Rounds::default(), Rounds::default());
     let mut counts = engine::Counts::default();
-    for round in 0..sized(5, 2) {
+    for round in 0..rounds {
         bare.push(without_engine(address, count));
         let log = folder.join(format!("log-{round}"));
         let (taken, counted) = engine::run(&plan, folder, &log, limits);

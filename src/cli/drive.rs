@@ -346,6 +346,9 @@ impl Wishes {
             let step = known_step(state, step)?;
             wanted.push(Event::StepForced { step, by: by.clone(), reason: reason.clone() });
         }
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
         let mut ahead = state.clone();
         for event in std::iter::once(first).chain(&wanted) {
             ahead.apply(&Recorded { at: now, event: event.clone() }).map_err(|refused| CliError::Usage {

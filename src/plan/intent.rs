@@ -279,7 +279,7 @@ fn tries(retry: &Retry) -> String {
 fn undo_limits(step: &Step) -> Vec<String> {
     let Some(Undo::Action { timeout, retry, verify, .. }) = &step.undo else { return Vec::new() };
     let mut limits: Vec<String> = timeout.iter().map(|timeout| format!("each try ends after {timeout}")).collect();
-    limits.extend(retry.as_ref().map(tries));
+    limits.extend(retry.as_deref().map(tries));
     limits.extend(verify.as_ref().map(|verify| {
         let holds = verify.condition.as_ref().map_or_else(String::new, |condition| format!(" shows {condition}"));
         format!("it has worked when `{}`{}", verify.uses, if holds.is_empty() { " succeeds" } else { &holds })

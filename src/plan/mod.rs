@@ -83,7 +83,7 @@ struct Shape {
     key: String,
     file: String,
     source: Digest,
-    runbook: Runbook,
+    runbook: Arc<Runbook>,
     facts: BTreeMap<StepId, Facts>,
     /// The same by place: they are asked for at every turn of a run.
     facts_in_place: Vec<Facts>,
@@ -138,7 +138,7 @@ pub fn build(loaded: &Loaded, registry: &Registry, given: &BTreeMap<String, Valu
         let facts = part.runbook.steps.iter().chain(&part.runbook.finally);
         let facts = facts.map(|(id, step)| (id.clone(), facts_of(step, key, loaded, registry))).collect();
         let source = Digest::of(part.source.text.as_bytes());
-        Arc::new(Shape::new(key.to_owned(), part.source.name.clone(), source, part.runbook.clone(), facts))
+        Arc::new(Shape::new(key.to_owned(), part.source.name.clone(), source, Arc::clone(&part.runbook), facts))
     };
     let called: BTreeMap<_, _> = loaded.called.iter().map(|(key, part)| (key.clone(), shape_of(key, part))).collect();
     let shape = shape_of("", loaded);
@@ -192,7 +192,7 @@ impl<'m> Meaning<'m> {
             on_failure,
             finally,
             outputs,
-        } = &shape.runbook;
+        } = shape.runbook.as_ref();
         Self {
             format,
             name,
@@ -375,7 +375,7 @@ fn expressions(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Expression)> {
 }
 
 impl Shape {
-    fn new(key: String, file: String, source: Digest, runbook: Runbook, facts: BTreeMap<StepId, Facts>) -> Self {
+    fn new(key: String, file: String, source: Digest, runbook: Arc<Runbook>, facts: BTreeMap<StepId, Facts>) -> Self {
         let ids: Vec<StepId> = runbook.steps.keys().chain(runbook.finally.keys()).cloned().collect();
         let places: IndexMap<StepId, usize> = ids.iter().cloned().enumerate().map(|(index, id)| (id, index)).collect();
         let edges = runbook.steps.values().chain(runbook.finally.values()).map(|step| step.needs.len()).sum();
@@ -400,7 +400,7 @@ impl Shape {
         StoredPart {
             file: Cow::Borrowed(&self.file),
             source: Cow::Borrowed(&self.source),
-            runbook: Cow::Borrowed(&self.runbook),
+            runbook: Cow::Borrowed(self.runbook.as_ref()),
             facts: Cow::Borrowed(&self.facts),
         }
     }
@@ -408,7 +408,7 @@ impl Shape {
     fn read(key: String, part: StoredPart<'_>) -> Arc<Self> {
         let StoredPart { file, source, runbook, facts } = part;
         let (file, source) = (file.into_owned(), source.into_owned());
-        Arc::new(Self::new(key, file, source, runbook.into_owned(), facts.into_owned()))
+        Arc::new(Self::new(key, file, source, Arc::new(runbook.into_owned()), facts.into_owned()))
     }
 }
 
@@ -422,7 +422,7 @@ impl Plan {
             inputs: Cow::Borrowed(&self.inputs),
             file: Cow::Borrowed(&self.shape.file),
             source: Cow::Borrowed(&self.shape.source),
-            runbook: Cow::Borrowed(&self.shape.runbook),
+            runbook: Cow::Borrowed(self.shape.runbook.as_ref()),
             facts: Cow::Borrowed(&self.shape.facts),
             called: self.called.iter().map(|(key, shape)| (key.clone(), shape.stored())).collect(),
         };
@@ -523,7 +523,7 @@ impl Plan {
     /// The runbook that the step at a place calls.
     pub fn called_runbook(&self, place: usize) -> Option<&Runbook> {
         let Does::Call(call) = &self.step(place).does else { return None };
-        self.called.get(&call_key(&self.shape.key, &call.file)).map(|shape| &shape.runbook)
+        self.called.get(&call_key(&self.shape.key, &call.file)).map(|shape| shape.runbook.as_ref())
     }
 
     /// The name of a secret of this runbook among those of the whole plan.
@@ -569,7 +569,9 @@ impl Plan {
 
     /// Every runbook of the plan, its own first, each with its key.
     pub fn runbooks(&self) -> impl Iterator<Item = (&str, &Runbook)> {
-        std::iter::once(&self.shape).chain(self.called.values()).map(|shape| (shape.key.as_str(), &shape.runbook))
+        std::iter::once(&self.shape)
+            .chain(self.called.values())
+            .map(|shape| (shape.key.as_str(), shape.runbook.as_ref()))
     }
 
     /// How many steps there are, the final ones included.

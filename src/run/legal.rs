@@ -333,7 +333,7 @@ impl RunState {
     pub(super) fn approval(&self, node: usize) -> Option<&Approval> {
         match self.nodes[node].item {
             Some(_) => None,
-            None => self.written(node).approval.as_ref(),
+            None => self.written(node).approval.as_deref(),
         }
     }
 

@@ -55,9 +55,9 @@ pub fn after_attempt(tried: &Tried<'_>, result: AttemptResult, met: Option<bool>
                 return (AttemptResult::Failed { error }, Next::Doubt);
             }
             error.uncertain &= tried.facts.effect == Effect::Write;
-            let again = try_again(step.retry.as_ref(), tried, &error)
+            let again = try_again(step.retry.as_deref(), tried, &error)
                 // While something is awaited, a failure that may pass only means "not yet".
-                .or_else(|| step.until.as_ref().filter(|_| error.kind.is_transient()).and_then(look_again));
+                .or_else(|| step.until.as_deref().filter(|_| error.kind.is_transient()).and_then(look_again));
             (AttemptResult::Failed { error }, again.map_or(Next::End, |at| Next::Again { at }))
         }
     }
@@ -66,9 +66,9 @@ pub fn after_attempt(tried: &Tried<'_>, result: AttemptResult, met: Option<bool>
 /// What follows a try of an undo that failed.
 pub fn after_undo(tried: &Tried<'_>, error: &ActionError) -> Next {
     let (retry, replay) = match &tried.step.undo {
-        Some(Undo::Action { retry: Some(retry), .. }) => (Some(retry), tried.facts.undo),
-        Some(Undo::Action { .. }) => (tried.step.retry.as_ref(), tried.facts.undo),
-        Some(Undo::Auto) | None => (tried.step.retry.as_ref(), Some(Replay::Safe)),
+        Some(Undo::Action { retry: Some(retry), .. }) => (Some(retry.as_ref()), tried.facts.undo),
+        Some(Undo::Action { .. }) => (tried.step.retry.as_deref(), tried.facts.undo),
+        Some(Undo::Auto) | None => (tried.step.retry.as_deref(), Some(Replay::Safe)),
     };
     if is_doubtful(error, Effect::Write, replay.unwrap_or(Replay::Once)) {
         return Next::Doubt;

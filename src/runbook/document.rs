@@ -314,13 +314,13 @@ pub struct Step {
     pub does: Does,
     /// Who must agree before it acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
+    pub approval: Option<Box<Approval>>,
     /// May the run go on when it fails?
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_failure: bool,
     /// Set when it is done once for each item of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for_each: Option<ForEach>,
+    pub for_each: Option<Box<ForEach>>,
     /// How long one try may take; of a call, how long the called runbook may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
@@ -329,16 +329,16 @@ pub struct Step {
     pub deadline: Option<HumanDuration>,
     /// When to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// What must become true for it to have succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Until>,
+    pub until: Option<Box<Until>>,
     /// How it is reversed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
     /// Set when it puts an emergency measure in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measure: Option<Measure>,
+    pub measure: Option<Box<Measure>>,
     /// Set by `effect: read`: its script only looks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_reads: bool,
@@ -577,7 +577,6 @@ impl GivingUp {
 /// How a step is reversed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "it is kept once for each step, and most steps have none")]
 pub enum Undo {
     /// The action knows.
     Auto,
@@ -592,10 +591,10 @@ pub enum Undo {
         timeout: Option<HumanDuration>,
         /// When to try again; without it, as the step itself is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry: Option<Retry>,
+        retry: Option<Box<Retry>>,
         /// How it is seen that the step is reversed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        verify: Option<Verify>,
+        verify: Option<Box<Verify>>,
     },
 }
 

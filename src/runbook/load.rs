@@ -16,7 +16,7 @@ use crate::base::{Diagnostic, Source, Span};
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// What the file says.
-    pub runbook: Runbook,
+    pub runbook: Arc<Runbook>,
     /// The file.
     pub source: Arc<Source>,
     /// What could not be read of it. Whatever could be is in [`Self::runbook`], so that one look finds every mistake.
@@ -119,7 +119,9 @@ pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let runbook = reader.runbook(&node);
     let problems = reader.problems;
     match runbook {
-        Some(runbook) => Ok(Loaded { runbook, source, problems, called: BTreeMap::new(), node: Arc::new(node) }),
+        Some(runbook) => {
+            Ok(Loaded { runbook: Arc::new(runbook), source, problems, called: BTreeMap::new(), node: Arc::new(node) })
+        }
         None => Err(problems),
     }
 }

@@ -44,15 +44,15 @@ impl Reader<'_> {
             title: self.optional_text(&known, "title"),
             needs: known.get("needs").map(|node| self.needs(node, &what)).unwrap_or_default(),
             condition: known.get("if").and_then(|node| self.expression(node, "`if`")),
-            approval: known.get("approval").and_then(|node| self.approval(node, &what)),
+            approval: known.get("approval").and_then(|node| self.approval(node, &what)).map(Box::new),
             allow_failure: self.optional_flag(&known, "allow_failure"),
-            for_each: known.get("for_each").and_then(|node| self.for_each(node, &what)),
+            for_each: known.get("for_each").and_then(|node| self.for_each(node, &what)).map(Box::new),
             timeout,
             deadline,
-            retry: known.get("retry").and_then(|node| self.retry(node, &what)),
-            until: known.get("until").and_then(|node| self.until(node, &what)),
+            retry: known.get("retry").and_then(|node| self.retry(node, &what)).map(Box::new),
+            until: known.get("until").and_then(|node| self.until(node, &what)).map(Box::new),
             undo: known.get("undo").and_then(|node| self.undo(node, &what)),
-            measure: known.get("measure").and_then(|node| self.measure(node, &what)),
+            measure: known.get("measure").and_then(|node| self.measure(node, &what)).map(Box::new),
             only_reads: known
                 .get("effect")
                 .and_then(|node| self.word(node, "`effect`", &[("read", true), ("write", false)]))
@@ -282,7 +282,7 @@ impl Reader<'_> {
             let at = script.0.find("{{").unwrap_or(0);
             self.templated_script(node.at(&["script"]), &script.0, at);
         }
-        Some(Undo::Action { uses, with, timeout, retry, verify })
+        Some(Undo::Action { uses, with, timeout, retry: retry.map(Box::new), verify: verify.map(Box::new) })
     }
 
     fn verify(&mut self, node: &Node, what: &str) -> Option<Verify> {

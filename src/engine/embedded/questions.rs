@@ -93,7 +93,7 @@ impl Embedded {
         let question = match (&record.state, &step.approval, &step.does) {
             (StepState::AtGate(gate), Some(approval), _) => Question::Gate {
                 step: id.clone(),
-                approval: approval.clone(),
+                approval: approval.as_ref().clone(),
                 members: self.parts.approvers.members(approval),
                 prompt: gate.prompt.clone(),
                 does: gate.does.clone(),
