@@ -138,7 +138,7 @@ pub struct StepRow {
     /// Why it was skipped.
     pub cause: Option<String>,
     /// What it gave.
-    pub outputs: Option<Value>,
+    pub outputs: Option<Kept>,
     /// Who approved it.
     pub approved_by: Vec<String>,
 }
@@ -682,7 +682,7 @@ fn row(state: &RunState, path: &StepPath, record: &StepRecord) -> Option<StepRow
         attempts: record.attempts,
         error: record.error.as_deref().cloned(),
         cause: record.cause.as_ref().map(ToString::to_string),
-        outputs: record.outputs.as_ref().map(Kept::value),
+        outputs: record.outputs.clone(),
         approved_by: approved.map(|decision| decision.by.clone()).collect(),
     })
 }

@@ -92,6 +92,11 @@ fn stopping(state: &RunState) -> Vec<Directive> {
 
 fn undos(state: &RunState, only_final: bool, room: &mut [usize; 3], directives: &mut Vec<Directive>) {
     let Some(rollback) = &state.rollback else {
+        // Asked first, because it is cheap: the rest looks at everything that is ready.
+        let is_wanted = !state.expired.is_empty() || state.reopened.as_ref().is_some_and(|reopened| !reopened.is_over);
+        if !is_wanted {
+            return;
+        }
         // A step that is skipped between two tries may have done something: it is looked at once more.
         let skips = directives.iter().any(|directive| matches!(directive, Directive::Skip(..)));
         if state.undo_failed || only_final || skips || !state.is_certain() {

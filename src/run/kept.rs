@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// A JSON value, kept small.
@@ -19,6 +20,12 @@ impl Kept {
     /// The value.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.0).expect("it was written from a value")
+    }
+}
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
     }
 }
 
