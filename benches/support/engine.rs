@@ -51,7 +51,9 @@ pub fn plan_of(text: String) -> Arc<Plan> {
     let source = Source::new("bench.yaml", text);
     let loaded = runbook::runbook::load(source).unwrap_or_else(|problems| panic!("{}", problems[0].render(false)));
     let plan = plan::build(&loaded, &runbook::actions::builtin(), &std::collections::BTreeMap::new());
-    Arc::new(plan.unwrap_or_else(|_| panic!("the bench's own runbook has mistakes")))
+    let plan = plan.unwrap_or_else(|_| panic!("the bench's own runbook has mistakes"));
+    // Processes start in the folder of their runbook.
+    Arc::new(plan.in_folder(std::env::temp_dir()))
 }
 
 /// The event that begins a run.
