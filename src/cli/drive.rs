@@ -264,8 +264,11 @@ pub(super) fn conclude(
     };
     let at_gate: Vec<StepPath> = steps.iter().filter(|step| state.is_at_gate(step)).cloned().collect();
     // The log tells it again from the beginning; a long run need not be held twice.
+    let plan = Arc::clone(state.plan());
     drop(state);
-    console.lock().unwrap_or_else(PoisonError::into_inner).finish(&summary(folder)?);
+    let summary = crate::report::summary_by(folder, &plan)
+        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })?;
+    console.lock().unwrap_or_else(PoisonError::into_inner).finish(&summary);
     let run = &folder.id;
     let words =
         |steps: &[crate::base::StepPath]| steps.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", ");

@@ -26,14 +26,18 @@ pub enum ReadError {
 
 /// Sums up a run from its stored plan and its log. The log may still be written meanwhile.
 pub fn summary(folder: &RunFolder) -> Result<Summary, ReadError> {
-    let plan = Arc::new(folder.plan()?);
+    summary_by(folder, &Arc::new(folder.plan()?))
+}
+
+/// The same for whoever has the plan already.
+pub fn summary_by(folder: &RunFolder, plan: &Arc<Plan>) -> Result<Summary, ReadError> {
     let mut head = None;
     let events = runlog::entries(&folder.log())?.map(|entry| {
         let entry = entry?;
         head = Some(entry.hash);
         Ok::<_, ReadError>(entry.recorded)
     });
-    let summary = Summary::of_each(&plan, events)?;
+    let summary = Summary::of_each(plan, events)?;
     Ok(match head {
         Some(head) => summary.with_log_head(head),
         None => summary,
