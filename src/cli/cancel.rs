@@ -79,10 +79,7 @@ impl Cancel {
         let console = console(&run, self.quiet, 1.0);
         let folder = run.folder.clone();
         let first = vec![first, Event::CancelRequested { by: env::user(), reason: self.reason }];
-        let (ending, state) = drive(run, first, &surroundings, Arc::new(Nobody), locks.clone(), &console, &store)?;
-        if state.outcome().is_some() {
-            locks.release(&folder.id);
-        }
+        let (ending, state) = drive(run, first, &surroundings, Arc::new(Nobody), locks, &console, &store)?;
         let exit = conclude(&ending, state, &folder, &console)?;
         Ok(if matches!(ending, Ending::Finished(_)) { Exit::Succeeded } else { exit })
     }

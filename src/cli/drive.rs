@@ -73,7 +73,12 @@ fn open_log(folder: &RunFolder, redactor: &Arc<Redactor>) -> Result<(LogFile, Ve
 
 /// Everything that is known of a run.
 pub(super) fn summary(folder: &RunFolder) -> Result<Summary, CliError> {
-    crate::report::summary(folder)
+    summary_by(folder, &Arc::new(folder.plan()?))
+}
+
+/// The same for whoever has the plan already.
+fn summary_by(folder: &RunFolder, plan: &Arc<Plan>) -> Result<Summary, CliError> {
+    crate::report::summary_by(folder, plan)
         .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })
 }
 
@@ -179,6 +184,7 @@ pub(super) fn drive(
     let doors = surroundings.doors(&run, store);
     let approvers = Approvers::load(&run.plan.folder())?;
     let registry: Registry = actions::builtin();
+    let folder = run.folder.id.clone();
     if let Some(repair) = run.repair {
         anstream::eprintln!("the log ended in the middle of a line; {} bytes were dropped", repair.dropped);
     }
@@ -191,7 +197,7 @@ pub(super) fn drive(
         doors,
         people,
         approvers,
-        locks,
+        locks: Arc::clone(&locks),
         notices,
         inbox: Some(Inbox::of(run.folder.path())),
         stop: stop.clone(),
@@ -209,7 +215,12 @@ pub(super) fn drive(
     let state = engine.into_state();
     runtime.shutdown_background();
     let _ = watcher.join();
-    Ok((ended?, state))
+    let ending = ended?;
+    if state.outcome().is_some() {
+        // A run that goes on later goes on holding them.
+        locks.release(&folder);
+    }
+    Ok((ending, state))
 }
 
 fn spawn_watcher(watch: Receiver<Notice>, console: SharedConsole) -> Result<std::thread::JoinHandle<()>, CliError> {
@@ -266,8 +277,7 @@ pub(super) fn conclude(
     // The log tells it again from the beginning; a long run need not be held twice.
     let plan = Arc::clone(state.plan());
     drop(state);
-    let summary = crate::report::summary_by(folder, &plan)
-        .map_err(|refused| CliError::Replay { run: folder.id.to_string(), reason: refused.to_string() })?;
+    let summary = summary_by(folder, &plan)?;
     console.lock().unwrap_or_else(PoisonError::into_inner).finish(&summary);
     let run = &folder.id;
     let words =

@@ -139,20 +139,19 @@ impl StoreLocks {
             }
         }
     }
-
-    /// Gives back what the run holds.
-    pub(super) fn release(&self, run: &RunId) {
-        if let Err(error) = self.locks.release(run, SystemClock.now()) {
-            anstream::eprintln!(
-                "its locks were not given back: {error}; they are free all the same, since the run is over"
-            );
-        }
-    }
 }
 
 impl Locks for StoreLocks {
     fn take(&self, run: &RunId, name: &str) -> Result<Held, String> {
         let now: Timestamp = SystemClock.now();
         self.locks.take(name, run, &self.by, None, now).map_err(|error| error.to_string())
+    }
+
+    fn release(&self, run: &RunId) {
+        if let Err(error) = self.locks.release(run, SystemClock.now()) {
+            anstream::eprintln!(
+                "its locks were not given back: {error}; they are free all the same, since the run is over"
+            );
+        }
     }
 }

@@ -69,10 +69,7 @@ impl Resume {
         let first = resumed(&run, &locks, self.take_locks)?;
         let wishes = self.wishes.events(&run.state, &first, surroundings.clock.now())?;
         let first = std::iter::once(first).chain(wishes).collect();
-        let (ending, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
-        if state.outcome().is_some() {
-            locks.release(&folder.id);
-        }
+        let (ending, state) = drive(run, first, &surroundings, people, locks, &console, &store)?;
         conclude(&ending, state, &folder, &console)
     }
 }

@@ -79,10 +79,7 @@ impl Run {
         let console = console(&run, self.quiet, 1.0);
         let people = Arc::new(Terminal::new(&self.answers, Arc::clone(&console), Arc::clone(&surroundings.clock))?);
         let folder = run.folder.clone();
-        let (ending, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
-        if state.outcome().is_some() {
-            locks.release(&folder.id);
-        }
+        let (ending, state) = drive(run, first, &surroundings, people, locks, &console, &store)?;
         conclude(&ending, state, &folder, &console)
     }
 }

@@ -148,10 +148,7 @@ pub(super) fn undo(
     let console = console(&run, how.quiet, 1.0);
     let people = Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), Arc::clone(&surroundings.clock))?);
     let folder = run.folder.clone();
-    let (ending, state) = drive(run, first, &surroundings, people, locks.clone(), &console, &store)?;
-    if state.outcome().is_some() {
-        locks.release(&folder.id);
-    }
+    let (ending, state) = drive(run, first, &surroundings, people, locks, &console, &store)?;
     let over = state.outcome().map(|_| match targets.iter().all(|step| is_undone(&state, step)) {
         _ if state.is_cancelled() => Exit::Cancelled,
         true => Exit::Succeeded,

@@ -8,6 +8,9 @@ mod people;
 pub trait Locks: Send + Sync {
     /// Takes a lock for a run that may hold it already. The text says who holds it, and what to do.
     fn take(&self, run: &crate::base::RunId, name: &str) -> Result<crate::run::Held, String>;
+
+    /// Gives back every lock that a run holds, once it is over.
+    fn release(&self, run: &crate::base::RunId);
 }
 
 /// No locks: nothing is held by anybody. For rehearsals.
@@ -18,6 +21,8 @@ impl Locks for NoLocks {
     fn take(&self, _run: &crate::base::RunId, name: &str) -> Result<crate::run::Held, String> {
         Ok(crate::run::Held { name: name.to_owned(), epoch: 0 })
     }
+
+    fn release(&self, _run: &crate::base::RunId) {}
 }
 
 pub use embedded::{Embedded, Ending, EngineError, Parts, Stop};

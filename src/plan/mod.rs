@@ -396,6 +396,20 @@ impl Shape {
         Self { key, file, source, runbook, facts, facts_in_place, graph, ids, places }
     }
 
+    /// Which secret of the whole plan each name in this runbook stands for when it is called: what the caller gives under
+    /// that name, else its own. `names` says the same of the caller.
+    fn secrets_given(
+        &self,
+        given: &BTreeMap<String, String>,
+        names: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let stands_for = |name: &String| {
+            let given = given.get(name).and_then(|ours| names.get(ours)).cloned();
+            (name.clone(), given.unwrap_or_else(|| own_secret(&self.key, name)))
+        };
+        self.runbook.secrets.keys().map(stands_for).collect()
+    }
+
     fn stored(&self) -> StoredPart<'_> {
         StoredPart {
             file: Cow::Borrowed(&self.file),
@@ -526,16 +540,21 @@ impl Plan {
         self.called.get(&call_key(&self.shape.key, &call.file)).map(|shape| shape.runbook.as_ref())
     }
 
-    /// The name of a secret of this runbook among those of the whole plan.
-    pub fn own_secret(&self, name: &str) -> String {
-        own_secret(&self.shape.key, name)
+    /// Which secret of the whole plan each name in this runbook stands for when it is called: what the caller gives under
+    /// that name, else its own. `names` says the same of the caller.
+    pub fn secrets_given(
+        &self,
+        given: &BTreeMap<String, String>,
+        names: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        self.shape.secrets_given(given, names)
     }
 
     /// Every secret that the whole plan needs, by its name in the plan: where it comes from, and the folder that a
     /// relative path starts from. A called runbook's secret that is given by its caller is not needed from elsewhere.
     pub fn secrets(&self) -> BTreeMap<String, (SecretSource, PathBuf)> {
         let mut found = BTreeMap::new();
-        let names = self.runbook().secrets.keys().map(|name| (name.clone(), self.own_secret(name))).collect();
+        let names = self.secrets_given(&BTreeMap::new(), &BTreeMap::new());
         self.collect_secrets(&self.shape, &names, &mut BTreeSet::new(), &mut found);
         found
     }
@@ -559,11 +578,7 @@ impl Plan {
         for step in shape.runbook.steps.values().chain(shape.runbook.finally.values()) {
             let Does::Call(call) = &step.does else { continue };
             let Some(called) = self.called.get(&call_key(&shape.key, &call.file)) else { continue };
-            let inner = called.runbook.secrets.keys().map(|name| {
-                let given = call.secrets.get(name).and_then(|ours| names.get(ours)).cloned();
-                (name.clone(), given.unwrap_or_else(|| own_secret(&called.key, name)))
-            });
-            self.collect_secrets(called, &inner.collect(), seen, found);
+            self.collect_secrets(called, &called.secrets_given(&call.secrets, names), seen, found);
         }
     }
 

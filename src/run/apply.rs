@@ -101,7 +101,7 @@ impl RunState {
             }
             Event::ManualAnswered { by, result, .. } => self.answer_manual(node, by, result, at),
             Event::LoopBegan { items, .. } => self.begin_loop(node, items, at),
-            Event::CallBegan { step, .. } => self.begin_call(node, step, event, at),
+            Event::CallBegan { .. } => self.begin_call(node, event, at),
             Event::StepReturned { result, .. } => self.come_back(node, result, at),
             Event::AttemptStarted { attempt, params, .. } => {
                 self.leave_queue(node);

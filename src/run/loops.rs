@@ -1,13 +1,12 @@
 //! What happens inside a step: the items of a loop, let begin one after the other, and the steps of a called runbook.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::{Event, Item, Returned};
 use super::kept::Kept;
 use super::state::{Inside, Loop, Node, RunState, StepState};
-use crate::base::{StepPath, Timestamp};
-use crate::plan::Plan;
+use crate::base::Timestamp;
 use crate::runbook::{Does, StepResult};
 
 impl RunState {
@@ -86,11 +85,11 @@ impl RunState {
         self.records[item].state = StepState::Waiting;
     }
 
-    pub(super) fn begin_call(&mut self, node: usize, step: &StepPath, event: &Event, at: Timestamp) {
+    pub(super) fn begin_call(&mut self, node: usize, event: &Event, at: Timestamp) {
         self.leave_queue(node);
         self.begin(node, at);
         let (Some(plan), Does::Call(call)) = (self.called_plan(event), &self.written(node).does) else { return };
-        let secrets = secrets_inside(&plan, &call.secrets, self.secrets_of(step));
+        let secrets = plan.secrets_given(&call.secrets, &self.frames[self.nodes[node].frame].secrets);
         let frame = self.open_frame(plan, Some(node), Arc::new(secrets));
         self.records[node].state = StepState::Within;
         self.records[node].inside = Some(Box::new(Inside::Call(frame)));
@@ -152,20 +151,4 @@ impl RunState {
         }
         self.admit(of);
     }
-}
-
-/// Which secret each name in a called runbook stands for: those that it is given, else its own.
-fn secrets_inside(
-    plan: &Plan,
-    given: &BTreeMap<String, String>,
-    ours: Option<&Arc<BTreeMap<String, String>>>,
-) -> BTreeMap<String, String> {
-    plan.runbook()
-        .secrets
-        .keys()
-        .map(|name| {
-            let given = given.get(name).and_then(|mine| ours.and_then(|ours| ours.get(mine)).cloned());
-            (name.clone(), given.unwrap_or_else(|| plan.own_secret(name)))
-        })
-        .collect()
 }

@@ -396,7 +396,7 @@ fn loop_outputs(state: &RunState, node: usize) -> Option<Jinja> {
     if !state.is_loop(node) || state.records[node].result().is_none() {
         return None;
     }
-    let [succeeded, failed, skipped, total] = state.tally(path)?;
+    let [succeeded, failed, _, total] = state.tally(path)?;
     let items = state.items(path)?.map(|(item, record)| {
         Jinja::from_pairs([
             ("key", Jinja::from(item.key.as_str())),
@@ -409,7 +409,8 @@ fn loop_outputs(state: &RunState, node: usize) -> Option<Jinja> {
         ("total", Jinja::from(total)),
         ("succeeded", Jinja::from(succeeded)),
         ("failed", Jinja::from(failed)),
-        ("skipped", Jinja::from(skipped + total - succeeded - failed - skipped)),
+        // Items that never began were left out as well.
+        ("skipped", Jinja::from(total - succeeded - failed)),
         ("items", items.collect::<Vec<_>>().into()),
     ]))
 }

@@ -305,7 +305,7 @@ impl RunState {
             reopened: None,
             now: Timestamp::MIN,
         };
-        let secrets = plan.runbook().secrets.keys().map(|name| (name.clone(), name.clone())).collect();
+        let secrets = plan.secrets_given(&BTreeMap::new(), &BTreeMap::new());
         state.open_frame(plan, None, Arc::new(secrets));
         state
     }
