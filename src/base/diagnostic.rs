@@ -7,6 +7,8 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use super::Code;
+
 /// A file that diagnostics point into.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -36,7 +38,7 @@ fn floor_boundary(text: &str, offset: usize) -> usize {
 }
 
 /// A range of bytes in a [`Source`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize)]
 pub struct Span {
     /// First byte.
     pub start: usize,
@@ -76,8 +78,8 @@ pub enum Severity {
 /// One finding, with its place and a way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable name of the kind of finding, such as `unknown-step`.
-    pub code: &'static str,
+    /// Which kind of finding.
+    pub code: Code,
     /// How bad it is.
     pub severity: Severity,
     /// One lower-case sentence with names in backticks and no full stop.
@@ -92,11 +94,22 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// A way out.
     pub help: Option<String>,
+    /// The way out as a change to the file, where there is only one and it is certain.
+    pub fix: Option<Fix>,
+}
+
+/// A change to a file: other words in place of some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// The words to replace; nothing of them where something is missing.
+    pub span: Span,
+    /// What to write there.
+    pub text: String,
 }
 
 impl Diagnostic {
     /// An error at a place.
-    pub fn error(source: &Arc<Source>, span: Span, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(source: &Arc<Source>, span: Span, code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             severity: Severity::Error,
@@ -106,16 +119,17 @@ impl Diagnostic {
             label: String::new(),
             related: Vec::new(),
             help: None,
+            fix: None,
         }
     }
 
     /// A warning at a place.
-    pub fn warning(source: &Arc<Source>, span: Span, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn warning(source: &Arc<Source>, span: Span, code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(source, span, code, message) }
     }
 
     /// An error about a file as a whole.
-    pub fn whole_file(source: &Arc<Source>, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn whole_file(source: &Arc<Source>, code: Code, message: impl Into<String>) -> Self {
         Self { span: None, ..Self::error(source, Span::default(), code, message) }
     }
 
@@ -140,6 +154,13 @@ impl Diagnostic {
         self
     }
 
+    /// Says how to mend it, where nobody could mean anything else.
+    #[must_use]
+    pub fn fix(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.fix = Some(Fix { span, text: text.into() });
+        self
+    }
+
     /// Line and column of the words it is about.
     pub fn place(&self) -> Option<(usize, usize)> {
         self.span.map(|span| self.source.place(span.start))
@@ -148,6 +169,7 @@ impl Diagnostic {
     /// The finding as data, for `--format json`.
     pub fn to_json(&self) -> serde_json::Value {
         let place = self.place();
+        let end = self.span.map(|span| self.source.place(span.end));
         serde_json::json!({
             "code": self.code,
             "severity": self.severity,
@@ -155,12 +177,18 @@ impl Diagnostic {
             "file": self.source.name,
             "line": place.map(|(line, _)| line),
             "column": place.map(|(_, column)| column),
+            "end_line": end.map(|(line, _)| line),
+            "end_column": end.map(|(_, column)| column),
             "label": Some(&self.label).filter(|label| !label.is_empty()),
             "related": self.related.iter().map(|(span, label)| {
                 let (line, column) = self.source.place(span.start);
                 serde_json::json!({ "line": line, "column": column, "label": label })
             }).collect::<Vec<_>>(),
             "help": self.help,
+            "fix": self.fix.as_ref().map(|fix| {
+                let ((line, column), (end_line, end_column)) = (self.source.place(fix.span.start), self.source.place(fix.span.end));
+                serde_json::json!({ "line": line, "column": column, "end_line": end_line, "end_column": end_column, "text": fix.text })
+            }),
         })
     }
 
@@ -170,7 +198,7 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(self.message.as_str()).id(self.code);
+        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match self.span {
             None => Group::with_title(title).element(Origin::path(self.source.name.as_str())),
             Some(span) => {
@@ -239,7 +267,7 @@ mod tests {
     #[test]
     fn shows_the_place_the_caret_and_the_way_out() {
         let source = Source::new("a.yaml", "runbook: a\nsteps:\n  x:\n    need: [y]\n");
-        let shown = Diagnostic::error(&source, Span::new(27, 31), "unknown-key", "unknown key `need` in step `x`")
+        let shown = Diagnostic::error(&source, Span::new(27, 31), Code::UnknownKey, "unknown key `need` in step `x`")
             .label("did you mean `needs`?")
             .help("write `needs`")
             .render(false);
@@ -266,7 +294,7 @@ error[unknown-key]: unknown key `need` in step `x`
     #[test]
     fn a_span_past_the_end_is_no_panic() {
         let source = Source::new("a", "é");
-        let diagnostic = Diagnostic::error(&source, Span::new(1, 99), "x", "m").related(Span::new(50, 60), "r");
-        assert!(diagnostic.render(false).contains("error[x]: m"));
+        let diagnostic = Diagnostic::error(&source, Span::new(1, 99), Code::Yaml, "m").related(Span::new(50, 60), "r");
+        assert!(diagnostic.render(false).contains("error[yaml]: m"));
     }
 }

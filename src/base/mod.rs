@@ -1,6 +1,7 @@
 //! The ground floor: names, time, secrets, digests and diagnostics. Knows nothing of the floors above.
 
 pub mod clock;
+pub mod code;
 pub mod diagnostic;
 pub mod digest;
 pub mod duration;
@@ -10,7 +11,8 @@ pub mod redact;
 pub mod secret;
 
 pub use clock::{Clock, Timestamp};
-pub use diagnostic::{Diagnostic, Severity, Source, Span};
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Fix, Severity, Source, Span};
 pub use digest::Digest;
 pub use duration::HumanDuration;
 pub use id::{Attempt, RunId, RunbookName, StepId};

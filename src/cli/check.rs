@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use crate::actions;
-use crate::base::{Diagnostic, Severity};
+use crate::base::{Code, Diagnostic, Severity};
 use crate::engine::Approvers;
 use crate::runbook::{Loaded, Runbook};
 
@@ -88,7 +88,7 @@ fn unknown_groups(loaded: &Loaded, approvers: &Approvers) -> Vec<Diagnostic> {
                     Diagnostic::error(
                         &loaded.source,
                         span,
-                        "unknown-group",
+                        Code::UnknownGroup,
                         format!("nobody knows who is in group `{group}`"),
                     )
                     .help(format!(

@@ -13,7 +13,7 @@ use serde_yaml::{Error as YamlError, Spanned};
 
 use super::observed::Observed;
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
+use crate::base::{Code, Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
 
 /// How a run may end, in the words of `expect.outcome`.
 const OUTCOMES: [&str; 8] =
@@ -482,7 +482,7 @@ impl Scenario {
             Ok(text) => Self::read(&Source::new(name, text)),
             Err(error) => {
                 let message = format!("cannot read the scenario: {error}");
-                Err(vec![Diagnostic::whole_file(&Source::new(name, ""), "unreadable", message)])
+                Err(vec![Diagnostic::whole_file(&Source::new(name, ""), Code::Unreadable, message)])
             }
         }
     }
@@ -524,7 +524,7 @@ impl Check<'_> {
         if !(scenario.speed.is_finite() && scenario.speed >= 1.0) {
             self.say(
                 self.word("speed"),
-                "speed",
+                Code::InvalidSpeed,
                 format!("a drill cannot run at speed {}", scenario.speed),
                 "use 1 or more",
             );
@@ -532,7 +532,7 @@ impl Check<'_> {
         if scenario.stand_ins.is_empty() {
             self.say(
                 self.word("stand_ins"),
-                "no-stand-in",
+                Code::NoStandIn,
                 "no stand-in answers anywhere",
                 "name at least one address",
             );
@@ -548,7 +548,7 @@ impl Check<'_> {
                 let message = format!("`{origin}` is not the address of a host");
                 self.say(
                     self.word(origin),
-                    "address",
+                    Code::InvalidAddress,
                     message,
                     "write scheme and host only, such as `https://api.clerk.com`",
                 );
@@ -559,7 +559,7 @@ impl Check<'_> {
                 let message = format!("the stand-in `{stand_in}` needs the secret `{secret}` to know whom to refuse");
                 self.say(
                     self.word("stand_ins"),
-                    "missing-secret",
+                    Code::MissingSecret,
                     message,
                     format!("add `{secret}: …` under `secrets`"),
                 );
@@ -574,7 +574,7 @@ impl Check<'_> {
             && !OUTCOMES.contains(&outcome.value.as_str())
         {
             let message = format!("no run ends as `{}`", outcome.value);
-            self.say(span_of(outcome), "unknown-outcome", message, known(&outcome.value, &OUTCOMES));
+            self.say(span_of(outcome), Code::UnknownOutcome, message, known(&outcome.value, &OUTCOMES));
         }
         self.findings
     }
@@ -584,11 +584,11 @@ impl Check<'_> {
         match (&scenario.world.vercel, &scenario.world.app) {
             (None, _) if needs_project => {
                 let help = "add `vercel: { project: … }` under `world`";
-                self.say(self.word("stand_ins"), "missing-project", "no project is set up for the stand-ins", help);
+                self.say(self.word("stand_ins"), Code::MissingProject, "no project is set up for the stand-ins", help);
             }
             (Some(vercel), Some(app)) if app.project.value != vercel.project => {
                 let message = format!("the app belongs to the project `{}`, which does not exist", app.project.value);
-                self.say(span_of(&app.project), "unknown-project", message, format!("write `{}`", vercel.project));
+                self.say(span_of(&app.project), Code::UnknownProject, message, format!("write `{}`", vercel.project));
             }
             (None | Some(_), None | Some(_)) => {}
         }
@@ -601,14 +601,14 @@ impl Check<'_> {
                 .find(|(on, mode)| *mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel));
             if let Some((on, _)) = odd {
                 let message = format!("`{on}` asks for no key, so it cannot refuse one");
-                self.say(span_of(&moment.at), "keyless", message, "use `key_refused` with `clerk` or `vercel`");
+                self.say(span_of(&moment.at), Code::Keyless, message, "use `key_refused` with `clerk` or `vercel`");
             }
         }
         for pair in timeline.windows(2) {
             let [before, after] = pair else { continue };
             if after.at.value < before.at.value {
                 let message = format!("`{}` comes after `{}` in the timeline", after.at.value, before.at.value);
-                self.say(span_of(&after.at), "unordered", message, "write the timeline in the order of time");
+                self.say(span_of(&after.at), Code::Unordered, message, "write the timeline in the order of time");
             }
         }
     }
@@ -619,7 +619,7 @@ impl Check<'_> {
         if !scenario.plays(on) {
             self.say(
                 span,
-                "unknown-stand-in",
+                Code::UnknownStandIn,
                 format!("no address is answered by `{on}`"),
                 "name it under `stand_ins`",
             );
@@ -630,9 +630,9 @@ impl Check<'_> {
             && (fault.deployment.is_some() || fault.ends.is_some() || fault.takes.is_some());
         if mixed || about_an_answer == about_a_deployment {
             let help = "write either `request` and `answer`, or `deployment` and `ends` or `takes`";
-            self.say(span, "unclear-fault", "this fault is neither about an answer nor about a deployment", help);
+            self.say(span, Code::UnclearFault, "this fault is neither about an answer nor about a deployment", help);
         } else if about_a_deployment && on != StandIn::Vercel {
-            self.say(span, "unclear-fault", format!("`{on}` has no deployments"), "write `on: vercel`");
+            self.say(span, Code::UnclearFault, format!("`{on}` has no deployments"), "write `on: vercel`");
         }
         if let Some(request) = &fault.request {
             let well_formed = request.split_once(' ').is_some_and(|(method, path)| {
@@ -640,20 +640,20 @@ impl Check<'_> {
             });
             if !well_formed {
                 let help = "write method and path, such as `POST /v13/deployments`";
-                self.say(self.word(request), "request", format!("`{request}` names no request"), help);
+                self.say(self.word(request), Code::UnknownRequest, format!("`{request}` names no request"), help);
             }
         }
         if let Some(FaultAnswer::Status { status, .. }) = &fault.answer
             && !(200..=599).contains(status)
         {
-            self.say(span, "status", format!("{status} is no HTTP status to answer with"), "use 200 to 599");
+            self.say(span, Code::InvalidStatus, format!("{status} is no HTTP status to answer with"), "use 200 to 599");
         }
         if fault.nth == Some(0) || fault.deployment == Some(0) {
-            self.say(span, "counting", "requests and deployments are counted from 1", "write 1 for the first");
+            self.say(span, Code::Counting, "requests and deployments are counted from 1", "write 1 for the first");
         }
     }
 
-    fn say(&mut self, span: Span, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+    fn say(&mut self, span: Span, code: Code, message: impl Into<String>, help: impl Into<String>) {
         self.findings.push(Diagnostic::error(self.source, span, code, message).help(help));
     }
 
@@ -672,16 +672,16 @@ fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
     };
     match error {
         YamlError::SerdeUnknownField { field, expected, .. } => {
-            say("unknown-key", format!("unknown key `{field}`")).help(known(field, expected))
+            say(Code::UnknownKey, format!("unknown key `{field}`")).help(known(field, expected))
         }
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
-            say("unknown-word", format!("`{variant}` means nothing here")).help(known(variant, expected))
+            say(Code::UnknownWord, format!("`{variant}` means nothing here")).help(known(variant, expected))
         }
-        YamlError::SerdeMissingField { field, .. } => say("missing-key", format!("the key `{field}` is missing"))
+        YamlError::SerdeMissingField { field, .. } => say(Code::MissingKey, format!("the key `{field}` is missing"))
             .label("beside this one")
             .help(format!("add `{field}: …`")),
         YamlError::DuplicateMappingKey { key: Some(key), .. } => {
-            say("duplicate-key", format!("`{key}` is there twice"))
+            say(Code::DuplicateKey, format!("`{key}` is there twice"))
         }
         other => {
             let text = other.to_string();
@@ -689,7 +689,7 @@ fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
             let sentence =
                 first.split_once(": ").filter(|(place, _)| place.contains("line")).map_or(first, |(_, rest)| rest);
             let sentence = sentence.split(" at line ").next().unwrap_or(sentence);
-            say("invalid", sentence.trim_end_matches('.').to_owned())
+            say(Code::InvalidScenario, sentence.trim_end_matches('.').to_owned())
         }
     }
 }
@@ -803,12 +803,12 @@ expect: { outcome: sucess }
         assert_eq!(
             codes,
             [
-                "speed",
-                "address",
+                "invalid-speed",
+                "invalid-address",
                 "missing-secret",
                 "unknown-project",
                 "unordered",
-                "request",
+                "unknown-request",
                 "unclear-fault",
                 "unclear-fault",
                 "counting",
@@ -840,7 +840,7 @@ expect: { outcome: sucess }
     #[test]
     fn a_file_that_is_not_there_is_a_finding() {
         let found = Scenario::load(Path::new("no/such.yaml")).unwrap_err();
-        assert_eq!(found[0].code, "unreadable");
+        assert_eq!(found[0].code, Code::Unreadable);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use self::names::Place;
 use super::{action_name, expressions, templates, undo_of};
 use crate::action::{AnyAction, Effect, ErrorKind, Registry};
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, Severity, StepId};
+use crate::base::{Code, Diagnostic, Severity, StepId};
 use crate::runbook::{Does, Loaded, OnExpiry, Retry, Step, Templated, Undo, Verify};
 
 /// Checks a runbook, and every runbook that it calls, against the actions there are. Errors and warnings, file by file,
@@ -72,14 +72,14 @@ struct Checker<'l> {
 }
 
 impl Checker<'_> {
-    fn error(&mut self, path: &[&str], code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+    fn error(&mut self, path: &[&str], code: Code, message: impl Into<String>) -> &mut Diagnostic {
         let span = self.loaded.span(path);
         self.problems.push(Diagnostic::error(&self.loaded.source, span, code, message));
         let last = self.problems.len() - 1;
         &mut self.problems[last]
     }
 
-    fn key_error(&mut self, path: &[&str], code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+    fn key_error(&mut self, path: &[&str], code: Code, message: impl Into<String>) -> &mut Diagnostic {
         let span = self.loaded.key_span(path);
         self.problems.push(Diagnostic::error(&self.loaded.source, span, code, message));
         let last = self.problems.len() - 1;
@@ -111,7 +111,7 @@ impl Checker<'_> {
                         let message = format!("step `{id}` needs `{needed}`, which does not exist");
                         (message, near.map(|near| format!("did you mean `{near}`?")))
                     };
-                    let mut problem = Diagnostic::error(&self.loaded.source, span, "unknown-step", message);
+                    let mut problem = Diagnostic::error(&self.loaded.source, span, Code::UnknownStep, message);
                     problem.help = help;
                     self.problems.push(problem);
                 }
@@ -158,7 +158,7 @@ impl Checker<'_> {
                 let round = names.iter().chain([first]).map(|name| format!("`{name}`")).collect::<Vec<_>>();
                 let message = format!("these steps wait for each other: {}", round.join(" needs "));
                 self.problems.push(
-                    Diagnostic::error(&self.loaded.source, span, "cycle", message)
+                    Diagnostic::error(&self.loaded.source, span, Code::Cycle, message)
                         .help("take one of these needs away; no step of the round could ever begin"),
                 );
             }
@@ -207,7 +207,7 @@ impl Checker<'_> {
                 if self.registry.get(&name).is_some() {
                     self.error(
                         &[section, id.as_str(), "undo"],
-                        "no-undo",
+                        Code::NoUndo,
                         format!("`{name}` does not know how to undo itself"),
                     )
                     .help = Some("name the action that reverses it: `undo: { uses: …, with: { … } }`".to_owned());
@@ -224,7 +224,7 @@ impl Checker<'_> {
         let writes = self.registry.get(uses).is_some_and(|action| action.contract().effect == Effect::Write);
         if writes {
             let message = format!("`{uses}` may change something, and `verify` only looks");
-            self.error(&[section, id.as_str(), "undo", "verify", "uses"], "verify-writes", message).help =
+            self.error(&[section, id.as_str(), "undo", "verify", "uses"], Code::VerifyWrites, message).help =
                 Some("name an action that reads, such as `http.get`".to_owned());
         }
     }
@@ -238,7 +238,7 @@ impl Checker<'_> {
             };
             let index = index.to_string();
             let at = [path, &["on", index.as_str()]].concat();
-            self.error(&at, "unknown-word", format!("`{kind}` is no kind of failure")).help = Some(help);
+            self.error(&at, Code::UnknownWord, format!("`{kind}` is no kind of failure")).help = Some(help);
         }
     }
 
@@ -251,7 +251,7 @@ impl Checker<'_> {
             let help = near.map(|near| format!("did you mean `{near}`?"));
             self.error(
                 &[section, id.as_str(), "measure", "closed_by"],
-                "unknown-step",
+                Code::UnknownStep,
                 format!("the measure of step `{id}` is closed by `{closing}`, which does not exist"),
             )
             .help = help;
@@ -261,7 +261,7 @@ impl Checker<'_> {
         if measure.on_expiry == OnExpiry::Undo && !has_undo() {
             let message =
                 format!("the measure of step `{id}` is to be undone when it expires, but the step has no `undo`");
-            self.error(&[section, id.as_str(), "measure", "on_expiry"], "no-undo", message).help =
+            self.error(&[section, id.as_str(), "measure", "on_expiry"], Code::NoUndo, message).help =
                 Some("give the step an `undo`, or write `on_expiry: hold`".to_owned());
         }
     }
@@ -282,7 +282,7 @@ impl Checker<'_> {
             };
             let path = full(at);
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            self.error(&path, "unknown-action", format!("there is no action `{uses}`")).help = Some(help);
+            self.error(&path, Code::UnknownAction, format!("there is no action `{uses}`")).help = Some(help);
             return;
         };
         // The parts of `run` and `argv` stand beside each other in the step; elsewhere `shell` is an action like any other.
@@ -307,7 +307,7 @@ impl Checker<'_> {
                 let variable = format!("{}_TOKEN", name.to_uppercase());
                 self.error(
                     &path,
-                    "missing-secret",
+                    Code::MissingSecret,
                     format!("`{uses}` takes the secret `{name}`, which is not declared"),
                 )
                 .help = Some(format!("declare it: `secrets: {{ {name}: {{ env: {variable} }} }}`"));
@@ -340,7 +340,8 @@ impl Checker<'_> {
             };
             let mut key_path = at.clone();
             key_path.push(key);
-            self.key_error(&key_path, "unknown-param", format!("`{uses}` has no parameter `{key}`")).help = Some(help);
+            self.key_error(&key_path, Code::UnknownParam, format!("`{uses}` has no parameter `{key}`")).help =
+                Some(help);
         }
         let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
         for name in required.iter().filter_map(Value::as_str).filter(|name| !given.iter().any(|key| key == name)) {
@@ -351,7 +352,7 @@ impl Checker<'_> {
                 .pointer(&format!("/properties/{name}/description"))
                 .and_then(Value::as_str)
                 .map(|doc| format!("`{name}`: {}", doc.lines().next().unwrap_or(doc)));
-            self.error(&place, "missing-param", format!("`{uses}` needs the parameter `{name}`")).help = doc;
+            self.error(&place, Code::MissingParam, format!("`{uses}` needs the parameter `{name}`")).help = doc;
         }
         if !complete {
             return;
@@ -359,7 +360,7 @@ impl Checker<'_> {
         if let Some(literal) = with.as_literal()
             && let Err(reason) = action.check_params(literal)
         {
-            self.error(&at, "wrong-param", format!("the parameters do not fit `{uses}`: {reason}"));
+            self.error(&at, Code::WrongParam, format!("the parameters do not fit `{uses}`: {reason}"));
         }
     }
 
@@ -375,7 +376,7 @@ impl Checker<'_> {
                     Diagnostic::warning(
                         &self.loaded.source,
                         span,
-                        "unused-secret",
+                        Code::UnusedSecret,
                         format!("secret `{name}` is never used"),
                     )
                     .help("take it away, so that nobody has to supply it"),

@@ -10,7 +10,7 @@ use super::fields;
 use super::node::{Content, Node};
 use super::read::{Fields, Reader, template_problem};
 use super::template::{Template, TemplateError, has_braces};
-use crate::base::Diagnostic;
+use crate::base::{Code, Diagnostic};
 
 impl Reader<'_> {
     /// Exactly one of `uses`, `run`, `argv`, `manual`, `call`, or `approval` alone.
@@ -20,7 +20,7 @@ impl Reader<'_> {
         match kinds.as_slice() {
             [] if known.get("approval").is_some() => Some(Does::Gate),
             [] => {
-                self.error(known.span, "no-act", format!("{what} does nothing")).help =
+                self.error(known.span, Code::NoAct, format!("{what} does nothing")).help =
                     Some("give it one of `uses`, `run`, `argv`, `manual`, `call`, or `approval` alone".to_owned());
                 None
             }
@@ -32,7 +32,7 @@ impl Reader<'_> {
                 }
                 if uses == "shell" {
                     // `run` and `argv` say whether a shell reads the words; `uses: shell` would hide it.
-                    self.error(node.span, "misplaced-key", format!("{what} uses `shell` by name")).help =
+                    self.error(node.span, Code::MisplacedKey, format!("{what} uses `shell` by name")).help =
                         Some("write `run: |` for a script, or `argv: [command, word]` for a command".to_owned());
                     return None;
                 }
@@ -46,7 +46,7 @@ impl Reader<'_> {
             ["manual"] => {
                 let manual = self.fields(known.get("manual")?, &format!("`manual` of {what}"), fields::MANUAL)?;
                 let Some(text) = manual.get("text") else {
-                    self.error(manual.span, "missing-key", format!("`manual` of {what} has no `text`"));
+                    self.error(manual.span, Code::MissingKey, format!("`manual` of {what} has no `text`"));
                     return None;
                 };
                 let text = self.template(text, "`text`")?;
@@ -72,7 +72,7 @@ impl Reader<'_> {
     ) -> &mut Diagnostic {
         let place = known.key(second).map_or(known.span, |key| key.span);
         let before = known.key(first).map_or(known.span, |key| key.span);
-        let problem = self.error(place, "two-acts", format!("{what} has both `{first}` and `{second}`; {rule}"));
+        let problem = self.error(place, Code::TwoActs, format!("{what} has both `{first}` and `{second}`; {rule}"));
         problem.related.push((before, "the other one".to_owned()));
         problem
     }
@@ -84,7 +84,7 @@ impl Reader<'_> {
                 Content::Map(_) => Some(self.templated(node)),
                 Content::Null => Some(Templated::Literal(json!({}))),
                 _ => {
-                    self.error(node.span, "wrong-type", format!("`with` of {what} must be a map"));
+                    self.error(node.span, Code::WrongType, format!("`with` of {what} must be a map"));
                     None
                 }
             },
@@ -99,12 +99,16 @@ impl Reader<'_> {
         let with = self.with(known, what);
         let secrets = known.get("secrets").map(|node| self.passed(node, what)).unwrap_or_default();
         if has_braces(&file) {
-            self.error(node.span, "template", "`call` is never templated: what is called is known before the run")
-                .help = Some("make a step for each runbook, each with its own `if`".to_owned());
+            self.error(
+                node.span,
+                Code::Template,
+                "`call` is never templated: what is called is known before the run",
+            )
+            .help = Some("make a step for each runbook, each with its own `if`".to_owned());
             return None;
         }
         if file.trim().is_empty() {
-            self.error(node.span, "missing-key", format!("`call` of {what} names no file"));
+            self.error(node.span, Code::MissingKey, format!("`call` of {what} names no file"));
             return None;
         }
         Some(Does::Call(Call { file, with: with?, secrets }))
@@ -125,7 +129,7 @@ impl Reader<'_> {
                 passed
             }
             _ => {
-                self.error(node.span, "wrong-type", format!("{what} must be a list or a map")).help =
+                self.error(node.span, Code::WrongType, format!("{what} must be a list or a map")).help =
                     Some("write `secrets: [name]` or `secrets: { its_name: our_name }`".to_owned());
                 BTreeMap::new()
             }
@@ -149,7 +153,7 @@ impl Reader<'_> {
         if let Some(node) = known.get("argv") {
             let words = self.list(node, "`argv`");
             if words.is_empty() {
-                self.error(node.span, "wrong-type", format!("`argv` of {what} needs at least the command"));
+                self.error(node.span, Code::WrongType, format!("`argv` of {what} needs at least the command"));
                 return None;
             }
             let words = words.iter().filter_map(|word| self.template(word, "a word of `argv`")).map(plain_or_template);
@@ -159,7 +163,7 @@ impl Reader<'_> {
             let mut env = IndexMap::new();
             for (key, node) in self.entries(node, &format!("`env` of {what}")) {
                 if key.text.is_empty() || key.text.contains(['=', '\0', ' ']) {
-                    self.error(key.span, "name", format!("`{}` cannot be the name of a variable", key.text));
+                    self.error(key.span, Code::InvalidName, format!("`{}` cannot be the name of a variable", key.text));
                 }
                 if let Some(value) = self.template(node, &format!("`{}`", key.text)) {
                     env.insert(key.text.clone(), plain_or_template(value));
@@ -199,14 +203,14 @@ impl Reader<'_> {
             help: Some(format!("write `env: {{ {name}: \"{{{{ {inside} }}}}\" }}` and use \"${name}\" in the script")),
         };
         let mut problem = template_problem(self.source, node, script, &error);
-        problem.code = "templated-script";
+        problem.code = Code::TemplatedScript;
         self.problems.push(problem);
     }
 
     fn decide(&mut self, known: &Fields<'_>, what: &str) -> Option<Does> {
         let Some(node) = known.get("with") else {
-            self.error(known.span, "missing-key", format!("{what} decides between nothing: it has no `with`")).help =
-                Some("write `with: [{ if: \"…\", then: { … } }, { then: { … } }]`".to_owned());
+            self.error(known.span, Code::MissingKey, format!("{what} decides between nothing: it has no `with`"))
+                .help = Some("write `with: [{ if: \"…\", then: { … } }, { then: { … } }]`".to_owned());
             return None;
         };
         let mut arms = Vec::new();
@@ -214,16 +218,16 @@ impl Reader<'_> {
         for (index, node) in nodes.iter().enumerate() {
             let Some(arm) = self.fields(node, &format!("an arm of {what}"), fields::ARM) else { continue };
             let Some(then) = arm.get("then") else {
-                self.error(arm.span, "missing-key", format!("an arm of {what} has no `then`"));
+                self.error(arm.span, Code::MissingKey, format!("an arm of {what} has no `then`"));
                 continue;
             };
             let condition = arm.get("if").and_then(|node| self.expression(node, "`if`"));
             if condition.is_none() && arm.get("if").is_none() && index + 1 < nodes.len() {
-                self.error(arm.span, "dead-arm", format!("the arms of {what} after this one can never be chosen"))
+                self.error(arm.span, Code::DeadArm, format!("the arms of {what} after this one can never be chosen"))
                     .help = Some("give it an `if`, or move it to the end".to_owned());
             }
             if !matches!(then.content, Content::Map(_)) {
-                self.error(then.span, "wrong-type", format!("`then` in {what} must be a map of outputs"));
+                self.error(then.span, Code::WrongType, format!("`then` in {what} must be a map of outputs"));
                 continue;
             }
             arms.push(Arm { condition, then: self.templated(then) });

@@ -10,7 +10,7 @@ use super::document::Runbook;
 use super::node::{self, Content, Node};
 use super::read::{Reader, template_problem};
 use super::template::TemplateError;
-use crate::base::{Diagnostic, Source, Span};
+use crate::base::{Code, Diagnostic, Source, Span};
 
 /// A runbook together with the file it came from.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Loaded {
         match &node.content {
             Content::Text(text) => template_problem(&self.source, node, text, error),
             _ => {
-                let mut problem = Diagnostic::error(&self.source, node.span, "template", error.message.clone());
+                let mut problem = Diagnostic::error(&self.source, node.span, Code::Template, error.message.clone());
                 problem.help.clone_from(&error.help);
                 problem
             }
@@ -97,12 +97,12 @@ fn read(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let span = Span::new(valid, valid + '\u{FFFD}'.len_utf8());
-                Err(vec![Diagnostic::error(&Source::new(name, text), span, "encoding", "not valid UTF-8")])
+                Err(vec![Diagnostic::error(&Source::new(name, text), span, Code::Encoding, "not valid UTF-8")])
             }
         },
         Err(error) => {
             let source = Source::new(name, "");
-            Err(vec![Diagnostic::whole_file(&source, "unreadable", format!("cannot be read: {error}"))])
+            Err(vec![Diagnostic::whole_file(&source, Code::Unreadable, format!("cannot be read: {error}"))])
         }
     }
 }
@@ -111,7 +111,8 @@ fn read(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
 /// in [`Loaded::problems`].
 pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     if let Some(at) = source.text.find(['\0', '\u{FDD0}', '\u{FDD1}']) {
-        let problem = Diagnostic::error(&source, Span::new(at, at + 1), "encoding", "a control character stands here");
+        let problem =
+            Diagnostic::error(&source, Span::new(at, at + 1), Code::Encoding, "a control character stands here");
         return Err(vec![problem.help("take it out; YAML is plain text")]);
     }
     let node = node::parse(&source).map_err(|problem| vec![*problem])?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use crate::base::{Diagnostic, Source, Span};
+use crate::base::{Code, Diagnostic, Source, Span};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,8 +155,8 @@ fn diagnose(source: &Arc<Source>, error: &serde_yaml::Error) -> Diagnostic {
         line.contains(": {{") || line.contains("- {{")
     });
     let diagnostic = match span {
-        Some(span) => Diagnostic::error(source, span, "yaml", message),
-        None => Diagnostic::whole_file(source, "yaml", message),
+        Some(span) => Diagnostic::error(source, span, Code::Yaml, message),
+        None => Diagnostic::whole_file(source, Code::Yaml, message),
     };
     if unquoted { diagnostic.help("a value that begins with `{{` needs quotes: `\"{{ … }}\"`") } else { diagnostic }
 }

@@ -9,7 +9,7 @@ use super::node::{Content, Key, Node};
 use super::place::locate;
 use super::template::{Expression, Template, TemplateError};
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, HumanDuration, Source, Span};
+use crate::base::{Code, Diagnostic, HumanDuration, Source, Span};
 
 /// Collects problems while it reads.
 pub(super) struct Reader<'s> {
@@ -42,7 +42,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Keeps an error.
-    pub(super) fn error(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+    pub(super) fn error(&mut self, span: Span, code: Code, message: impl Into<String>) -> &mut Diagnostic {
         self.problems.push(Diagnostic::error(self.source, span, code, message));
         let last = self.problems.len() - 1;
         &mut self.problems[last]
@@ -51,7 +51,7 @@ impl<'s> Reader<'s> {
     /// Says that a node is of the wrong type.
     fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str) {
         let found = node.kind();
-        self.error(node.span, "wrong-type", format!("{what} must be {wanted}, not {found}"));
+        self.error(node.span, Code::WrongType, format!("{what} must be {wanted}, not {found}"));
     }
 
     /// The entries of a map with any keys; duplicates are reported and the first one counts.
@@ -65,7 +65,8 @@ impl<'s> Reader<'s> {
         for (key, value) in entries {
             if let Some(before) = first.get(key.text.as_str()) {
                 let before = *before;
-                let problem = self.error(key.span, "duplicate-key", format!("`{}` is given twice in {what}", key.text));
+                let problem =
+                    self.error(key.span, Code::DuplicateKey, format!("`{}` is given twice in {what}", key.text));
                 problem.related.push((before, "first given here".to_owned()));
                 problem.help = Some("keep one of the two".to_owned());
             } else {
@@ -87,7 +88,7 @@ impl<'s> Reader<'s> {
             let is_known = known.iter().any(|field| field.name == key.text);
             if !is_known {
                 let near = nearest(&key.text, known.iter().map(|field| field.name));
-                let problem = self.error(key.span, "unknown-key", format!("unknown key `{}` in {what}", key.text));
+                let problem = self.error(key.span, Code::UnknownKey, format!("unknown key `{}` in {what}", key.text));
                 problem.help = Some(match near {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => {
@@ -119,7 +120,7 @@ impl<'s> Reader<'s> {
             Content::Bool(value) => Some(*value),
             Content::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_lowercase().as_str()) => {
                 let meant = if ["yes", "on"].contains(&text.to_lowercase().as_str()) { "true" } else { "false" };
-                self.error(node.span, "wrong-type", format!("{what} must be `true` or `false`")).help =
+                self.error(node.span, Code::WrongType, format!("{what} must be `true` or `false`")).help =
                     Some(format!("in YAML 1.2 `{text}` is a text; write `{meant}`"));
                 None
             }
@@ -137,7 +138,7 @@ impl<'s> Reader<'s> {
             _ => None,
         };
         if number.is_none() {
-            self.error(node.span, "wrong-type", format!("{what} must be a whole number from 1"));
+            self.error(node.span, Code::WrongType, format!("{what} must be a whole number from 1"));
         }
         number
     }
@@ -155,7 +156,7 @@ impl<'s> Reader<'s> {
         match HumanDuration::from_str(&text) {
             Ok(duration) => Some(duration),
             Err(error) => {
-                let problem = self.error(node.span, "duration", format!("{what}: {error}"));
+                let problem = self.error(node.span, Code::InvalidDuration, format!("{what}: {error}"));
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
                     problem.help = Some(format!("a number needs its unit: `{text}s`"));
                 }
@@ -179,7 +180,7 @@ impl<'s> Reader<'s> {
         let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let near = nearest(found, words.iter().map(|(word, _)| *word)).map(|near| format!("did you mean `{near}`?"));
         let shown = if found.is_empty() { node.kind().to_owned() } else { format!("`{found}`") };
-        self.error(node.span, "unknown-word", format!("{what} must be one of {all}, not {shown}")).help = near;
+        self.error(node.span, Code::UnknownWord, format!("{what} must be one of {all}, not {shown}")).help = near;
         None
     }
 
@@ -232,7 +233,7 @@ pub(super) fn template_problem(source: &Arc<Source>, node: &Node, decoded: &str,
         Some(range) => locate(source, node.span, decoded, range),
         None => node.span,
     };
-    let mut problem = Diagnostic::error(source, span, "template", error.message.clone());
+    let mut problem = Diagnostic::error(source, span, Code::Template, error.message.clone());
     problem.help.clone_from(&error.help);
     problem
 }

@@ -12,7 +12,7 @@ use super::node::{Content, Node};
 use super::read::{Fields, Reader};
 use super::template::{Expression, has_braces};
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, HumanDuration, StepId};
+use crate::base::{Code, Diagnostic, HumanDuration, StepId};
 
 impl Reader<'_> {
     pub(super) fn steps(&mut self, node: &Node, what: &str) -> IndexMap<StepId, Step> {
@@ -22,7 +22,8 @@ impl Reader<'_> {
             let id = StepId::new(&key.text).map_err(|error| {
                 let mended: String =
                     key.text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-                let problem = self.error(key.span, "name", format!("`{}` cannot be a step's id: {error}", key.text));
+                let problem =
+                    self.error(key.span, Code::InvalidName, format!("`{}` cannot be a step's id: {error}", key.text));
                 if StepId::new(&mended).is_ok() && mended != key.text {
                     problem.help = Some(format!("write `{mended}`"));
                 }
@@ -89,7 +90,7 @@ impl Reader<'_> {
                     let Ok(id) = StepId::new(&key.text) else {
                         self.error(
                             key.span,
-                            "unknown-step",
+                            Code::UnknownStep,
                             format!("{what} needs `{}`, which does not exist", key.text),
                         );
                         continue;
@@ -106,7 +107,7 @@ impl Reader<'_> {
                 }
             }
             _ => {
-                self.error(node.span, "wrong-type", format!("`needs` of {what} must be a list or a map")).help =
+                self.error(node.span, Code::WrongType, format!("`needs` of {what} must be a list or a map")).help =
                     Some("write `needs: [step]` or `needs: { step: finished }`".to_owned());
             }
         }
@@ -117,7 +118,7 @@ impl Reader<'_> {
         let text = self.text(node, "a needed step")?;
         StepId::new(&text)
             .map_err(|_| {
-                self.error(node.span, "unknown-step", format!("{what} needs `{text}`, which does not exist"));
+                self.error(node.span, Code::UnknownStep, format!("{what} needs `{text}`, which does not exist"));
             })
             .ok()
     }
@@ -125,7 +126,7 @@ impl Reader<'_> {
     fn approval(&mut self, node: &Node, what: &str) -> Option<Approval> {
         let known = self.fields(node, &format!("`approval` of {what}"), fields::APPROVAL)?;
         let Some(prompt) = known.get("prompt") else {
-            self.error(known.span, "missing-key", format!("`approval` of {what} has no `prompt`")).help =
+            self.error(known.span, Code::MissingKey, format!("`approval` of {what} has no `prompt`")).help =
                 Some("ask the question: `prompt: \"…?\"`".to_owned());
             return None;
         };
@@ -138,14 +139,14 @@ impl Reader<'_> {
                     .is_some_and(|(kind, name)| ["user", "group"].contains(&kind) && !name.is_empty());
                 if !named {
                     let span = node.at(&[&index.to_string()]).span;
-                    self.error(span, "approver", format!("`{who}` names nobody")).help =
+                    self.error(span, Code::InvalidApprover, format!("`{who}` names nobody")).help =
                         Some("write `user:NAME` or `group:NAME`".to_owned());
                 }
             }
         }
         let holds = known.get("on_timeout").is_some_and(|node| node.content == Content::Text("hold".to_owned()));
         if let Some(key) = known.key("within").filter(|_| holds) {
-            self.error(key.span, "misplaced-key", "`within` has no meaning beside `on_timeout: hold`").help =
+            self.error(key.span, Code::MisplacedKey, "`within` has no meaning beside `on_timeout: hold`").help =
                 Some("a question that never lapses has no time; take one of the two away".to_owned());
         }
         Some(Approval {
@@ -158,7 +159,7 @@ impl Reader<'_> {
                 .get("on_timeout")
                 .and_then(|node| {
                     if node.content == Content::Text("approve".to_owned()) {
-                        self.error(node.span, "silent-consent", "silence is never consent").help =
+                        self.error(node.span, Code::SilentConsent, "silence is never consent").help =
                             Some("write `on_timeout: reject` or `on_timeout: hold`".to_owned());
                         return None;
                     }
@@ -172,7 +173,7 @@ impl Reader<'_> {
     fn retry(&mut self, node: &Node, what: &str) -> Option<Retry> {
         let known = self.fields(node, &format!("`retry` of {what}"), fields::RETRY)?;
         let Some(attempts) = known.get("attempts") else {
-            self.error(known.span, "missing-key", format!("`retry` of {what} has no `attempts`"));
+            self.error(known.span, Code::MissingKey, format!("`retry` of {what} has no `attempts`"));
             return None;
         };
         let attempts = self.count(attempts, "`attempts`")?;
@@ -182,12 +183,12 @@ impl Reader<'_> {
                 Content::Number(number) => match thousandths(number) {
                     Some(factor @ 1000..) => Backoff(factor),
                     _ => {
-                        self.error(node.span, "wrong-type", "`backoff` must be a number from 1");
+                        self.error(node.span, Code::WrongType, "`backoff` must be a number from 1");
                         return None;
                     }
                 },
                 _ => {
-                    self.error(node.span, "wrong-type", "`backoff` must be a number from 1");
+                    self.error(node.span, Code::WrongType, "`backoff` must be a number from 1");
                     return None;
                 }
             },
@@ -209,13 +210,13 @@ impl Reader<'_> {
         let known = self.fields(node, &format!("`until` of {what}"), fields::UNTIL)?;
         for name in ["if", "every", "within"] {
             if known.get(name).is_none() {
-                self.error(known.span, "missing-key", format!("`until` of {what} has no `{name}`")).help =
+                self.error(known.span, Code::MissingKey, format!("`until` of {what} has no `{name}`")).help =
                     Some("write `until: { if: \"…\", every: 5s, within: 5m }`".to_owned());
             }
         }
         let every = self.duration(known.get("every")?, "`every`")?;
         if every.0.is_zero() {
-            self.error(known.get("every")?.span, "duration", "`every` of 0 would ask without a pause");
+            self.error(known.get("every")?.span, Code::InvalidDuration, "`every` of 0 would ask without a pause");
             return None;
         }
         Some(Until {
@@ -240,21 +241,21 @@ impl Reader<'_> {
             }
             let near = nearest(word, ["auto"]).map(|near| format!("did you mean `{near}`?"));
             let message = format!("{what} must be `auto` or an action, not `{word}`");
-            self.error(node.span, "unknown-word", message).help = near;
+            self.error(node.span, Code::UnknownWord, message).help = near;
             return None;
         }
         let known = self.fields(node, what, fields::UNDO)?;
         let kinds: Vec<&str> = ["uses", "run", "argv"].into_iter().filter(|kind| known.get(kind).is_some()).collect();
         let act = match kinds.as_slice() {
             [] => {
-                self.error(known.span, "missing-key", format!("{what} has no `uses`")).help =
+                self.error(known.span, Code::MissingKey, format!("{what} has no `uses`")).help =
                     Some("give it one of `uses`, `run`, `argv`, or write `undo: auto`".to_owned());
                 None
             }
             ["uses"] => {
                 if let Some(key) = known.key("env") {
                     let message = format!("`env` has no meaning in {what}: it belongs to `run` and `argv`");
-                    self.error(key.span, "misplaced-key", message);
+                    self.error(key.span, Code::MisplacedKey, message);
                 }
                 let uses = known.get("uses").and_then(|node| self.text(node, "`uses`"));
                 uses.zip(self.with(&known, what))
@@ -262,7 +263,7 @@ impl Reader<'_> {
             [_] => {
                 if let Some(key) = known.key("with") {
                     let message = format!("`with` has no meaning in {what}: it belongs to `uses`");
-                    self.error(key.span, "misplaced-key", message);
+                    self.error(key.span, Code::MisplacedKey, message);
                 }
                 self.shell(&known, what).map(|with| ("shell".to_owned(), with))
             }
@@ -291,7 +292,7 @@ impl Reader<'_> {
         let condition = known.get("if").and_then(|node| self.expression(node, "`if`"));
         let with = self.with(&known, what);
         let Some(uses) = known.get("uses") else {
-            self.error(known.span, "missing-key", format!("{what} has no `uses`")).help =
+            self.error(known.span, Code::MissingKey, format!("{what} has no `uses`")).help =
                 Some("name an action that looks: `verify: { uses: http.get, with: { … }, if: \"…\" }`".to_owned());
             return None;
         };
@@ -305,18 +306,18 @@ impl Reader<'_> {
         let nothing = || Expression("[]".to_owned());
         let items = match known.get("in") {
             None => {
-                self.error(known.span, "missing-key", format!("{what} has no `in`")).help =
+                self.error(known.span, Code::MissingKey, format!("{what} has no `in`")).help =
                     Some("name the list: `in: \"step.outputs.users\"`, or write it: `in: [eu, us]`".to_owned());
                 nothing()
             }
             Some(Node { span, content: Content::List(items) }) if items.is_empty() => {
-                self.error(*span, "empty-list", format!("{what} goes through an empty list"));
+                self.error(*span, Code::EmptyList, format!("{what} goes through an empty list"));
                 nothing()
             }
             Some(list @ Node { content: Content::List(_), .. }) => match literal(&list.to_json()) {
                 Some(text) => Expression(text),
                 None => {
-                    self.error(list.span, "template", "templates are not expanded in a list that is written out")
+                    self.error(list.span, Code::Template, "templates are not expanded in a list that is written out")
                         .help =
                         Some("write the list as one expression: `in: \"[inputs.one, inputs.other]\"`".to_owned());
                     nothing()
@@ -343,7 +344,7 @@ impl Reader<'_> {
         if name != ForEach::USUAL_NAME
             && let Err(error) = StepId::new(&name)
         {
-            self.error(node.span, "name", format!("an item cannot be called `{name}`: {error}"));
+            self.error(node.span, Code::InvalidName, format!("an item cannot be called `{name}`: {error}"));
             return None;
         }
         Some(name)
@@ -366,7 +367,7 @@ impl Reader<'_> {
         };
         if read.is_none() {
             let message = "`fail_after` must be a whole number from 1, or a part from `1%` to `100%`";
-            self.error(node.span, "wrong-type", message).help =
+            self.error(node.span, Code::WrongType, message).help =
                 Some("`1` ends the loop at its first failure".to_owned());
         }
         read
@@ -380,7 +381,7 @@ impl Reader<'_> {
         }
         let Some(known) = self.fields(node, &what, fields::TIMEOUT) else { return (None, None) };
         if known.get("attempt").is_none() && known.get("step").is_none() {
-            self.error(known.span, "missing-key", format!("{what} limits nothing")).help =
+            self.error(known.span, Code::MissingKey, format!("{what} limits nothing")).help =
                 Some("write `timeout: { attempt: 5m, step: 20m }`".to_owned());
         }
         let attempt = known.get("attempt").and_then(|node| self.duration(node, "`attempt`"));
@@ -390,7 +391,7 @@ impl Reader<'_> {
         {
             let message = format!("{what} ends the step after {step}, before its first try may end after {attempt}");
             self.problems.push(
-                Diagnostic::warning(self.source, node.span, "dead-limit", message)
+                Diagnostic::warning(self.source, node.span, Code::DeadLimit, message)
                     .help("make `step` longer, or take `attempt` away"),
             );
         }
@@ -400,7 +401,7 @@ impl Reader<'_> {
     fn measure(&mut self, node: &Node, what: &str) -> Option<Measure> {
         let known = self.fields(node, &format!("`measure` of {what}"), fields::MEASURE)?;
         let Some(expires) = known.get("expires") else {
-            self.error(known.span, "missing-key", format!("`measure` of {what} has no `expires`")).help =
+            self.error(known.span, Code::MissingKey, format!("`measure` of {what} has no `expires`")).help =
                 Some("an emergency measure has an end: `expires: 60m`".to_owned());
             return None;
         };
@@ -408,7 +409,7 @@ impl Reader<'_> {
         if expires.is_plain()
             && let Err(error) = expires.0.parse::<HumanDuration>()
         {
-            self.error(known.get("expires")?.span, "duration", format!("`expires`: {error}"));
+            self.error(known.get("expires")?.span, Code::InvalidDuration, format!("`expires`: {error}"));
         }
         Some(Measure {
             expires,
@@ -419,10 +420,11 @@ impl Reader<'_> {
 
     fn on_expiry(&mut self, node: &Node) -> Option<OnExpiry> {
         if node.content == Content::Text("page".to_owned()) {
-            self.error(node.span, "unknown-word", "nobody can be paged yet: notifications are not there").help = Some(
-                "write `on_expiry: hold`, and let cron run `runbook measures`, which fails when one is overdue"
-                    .to_owned(),
-            );
+            self.error(node.span, Code::UnknownWord, "nobody can be paged yet: notifications are not there").help =
+                Some(
+                    "write `on_expiry: hold`, and let cron run `runbook measures`, which fails when one is overdue"
+                        .to_owned(),
+                );
             return None;
         }
         self.word(node, "`on_expiry`", &[("hold", OnExpiry::Hold), ("undo", OnExpiry::Undo)])
@@ -437,7 +439,7 @@ impl Reader<'_> {
             for name in names {
                 if let Some(key) = known.key(name) {
                     let problem =
-                        self.error(key.span, "misplaced-key", format!("`{name}` has no meaning in {what}: {why}"));
+                        self.error(key.span, Code::MisplacedKey, format!("`{name}` has no meaning in {what}: {why}"));
                     problem.help = Some(help.to_owned()).filter(|help| !help.is_empty());
                 }
             }

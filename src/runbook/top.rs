@@ -10,6 +10,7 @@ use super::fields;
 use super::node::{Content, Key, Node};
 use super::read::{Fields, Reader};
 use super::template::has_braces;
+use crate::base::Code;
 use crate::base::{RunbookName, SecretSource, Span};
 
 impl Reader<'_> {
@@ -17,14 +18,14 @@ impl Reader<'_> {
         let top = self.fields(node, "the runbook", fields::RUNBOOK)?;
         let name = match top.get("runbook") {
             None => {
-                self.error(Span::new(top.span.start, top.span.start), "missing-key", "the runbook has no name").help =
-                    Some("begin the file with `runbook: its-name`".to_owned());
+                self.error(Span::new(top.span.start, top.span.start), Code::MissingKey, "the runbook has no name")
+                    .help = Some("begin the file with `runbook: its-name`".to_owned());
                 None
             }
             Some(node) => self.text(node, "`runbook`").and_then(|text| match RunbookName::new(&text) {
                 Ok(name) => Some(name),
                 Err(error) => {
-                    self.error(node.span, "name", format!("`{text}` cannot be a runbook's name: {error}"));
+                    self.error(node.span, Code::InvalidName, format!("`{text}` cannot be a runbook's name: {error}"));
                     None
                 }
             }),
@@ -44,18 +45,18 @@ impl Reader<'_> {
         let steps = match top.get("steps") {
             Some(node) => self.steps(node, "`steps`"),
             None => {
-                self.error(Span::new(top.span.start, top.span.start), "missing-key", "the runbook has no `steps`");
+                self.error(Span::new(top.span.start, top.span.start), Code::MissingKey, "the runbook has no `steps`");
                 IndexMap::new()
             }
         };
         if let Some(node) = top.get("steps").filter(|_| steps.is_empty() && self.problems.is_empty()) {
-            self.error(node.span, "missing-key", "a runbook needs at least one step");
+            self.error(node.span, Code::MissingKey, "a runbook needs at least one step");
         }
         let finally = top.get("finally").map(|node| self.steps(node, "`finally`")).unwrap_or_default();
         for id in finally.keys().filter(|id| steps.contains_key(*id)) {
             let place = node.key_span(&["finally", id.as_str()]);
             let first = node.key_span(&["steps", id.as_str()]);
-            self.error(place, "duplicate-key", format!("step `{id}` stands in `steps` and in `finally`"))
+            self.error(place, Code::DuplicateKey, format!("step `{id}` stands in `steps` and in `finally`"))
                 .related
                 .push((first, "first given here".to_owned()));
         }
@@ -105,7 +106,7 @@ impl Reader<'_> {
             ("enum", InputType::Enum),
         ];
         let Some(kind) = known.get("type") else {
-            self.error(known.span, "missing-key", format!("{what} has no `type`")).help =
+            self.error(known.span, Code::MissingKey, format!("{what} has no `type`")).help =
                 Some("write for example `type: string`".to_owned());
             return None;
         };
@@ -132,7 +133,7 @@ impl Reader<'_> {
             } else {
                 format!("{what} has `values` but is no `enum`")
             };
-            self.error(known.key("values").map_or(known.span, |key| key.span), "input", message);
+            self.error(known.key("values").map_or(known.span, |key| key.span), Code::InvalidInput, message);
             return;
         }
         for (name, limit) in [("min", &input.min), ("max", &input.max)] {
@@ -140,21 +141,21 @@ impl Reader<'_> {
                 let has_size = matches!(input.kind, InputType::Integer | InputType::Duration | InputType::String);
                 if !has_size || input.limit(limit).is_none() {
                     let message = format!("`{name}` of {what} does not fit its type");
-                    self.error(node.span, "input", message);
+                    self.error(node.span, Code::InvalidInput, message);
                 }
             }
         }
         if let (Some(pattern), Some(node)) = (&input.pattern, known.get("pattern"))
             && let Err(error) = regex_lite::Regex::new(pattern)
         {
-            self.error(node.span, "input", format!("the pattern of {what} cannot be read: {error}"));
+            self.error(node.span, Code::InvalidInput, format!("the pattern of {what} cannot be read: {error}"));
             return;
         }
         if let (Some(default), Some(node)) = (&input.default, known.get("default")) {
             if has_braces(&default.to_string()) {
-                self.error(node.span, "input", "templates are not expanded in defaults");
+                self.error(node.span, Code::InvalidInput, "templates are not expanded in defaults");
             } else if let Err(reason) = input.read(default) {
-                self.error(node.span, "input", format!("the default of {what} does not fit: {reason}"));
+                self.error(node.span, Code::InvalidInput, format!("the default of {what} does not fit: {reason}"));
             }
         }
     }
@@ -169,7 +170,7 @@ impl Reader<'_> {
                 (Some(node), None) => self.text(node, "`env`").map(SecretSource::Env),
                 (None, Some(node)) => self.text(node, "`file`").map(|path| SecretSource::File(PathBuf::from(path))),
                 _ => {
-                    self.error(node.span, "secret", format!("{what} needs one source")).help =
+                    self.error(node.span, Code::SecretSource, format!("{what} needs one source")).help =
                         Some("write `{ env: VARIABLE }` or `{ file: PATH }`".to_owned());
                     None
                 }
@@ -185,7 +186,7 @@ impl Reader<'_> {
     fn identifier(&mut self, key: &Key, what: &str) {
         let fits = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit());
         if key.text.is_empty() || !key.text.chars().enumerate().all(fits) {
-            self.error(key.span, "name", format!("`{}` cannot be the name of an {what}", key.text)).help =
+            self.error(key.span, Code::InvalidName, format!("`{}` cannot be the name of an {what}", key.text)).help =
                 Some("use letters, digits and `_`: expressions name it directly".to_owned());
         }
     }
@@ -197,7 +198,7 @@ impl Reader<'_> {
                 Content::Map(_) => {
                     let Some(known) = self.fields(node, "a lock", fields::LOCK) else { continue };
                     let Some(named) = known.get("name") else {
-                        self.error(known.span, "missing-key", "a lock has no `name`").help =
+                        self.error(known.span, Code::MissingKey, "a lock has no `name`").help =
                             Some("write `{ name: \"what:it:is\", wait: 10m }`".to_owned());
                         continue;
                     };
@@ -207,11 +208,11 @@ impl Reader<'_> {
             };
             let Some(name) = self.template(named, "a lock") else { continue };
             if name.0.trim().is_empty() {
-                self.error(named.span, "name", "a lock needs a name");
+                self.error(named.span, Code::InvalidName, "a lock needs a name");
                 continue;
             }
             if locks.iter().any(|lock| lock.name == name) {
-                self.error(named.span, "duplicate-key", format!("the lock `{name}` is named twice")).help =
+                self.error(named.span, Code::DuplicateKey, format!("the lock `{name}` is named twice")).help =
                     Some("keep one of the two".to_owned());
                 continue;
             }
@@ -230,7 +231,7 @@ impl Reader<'_> {
             let Some(known) = self.fields(node, &what, fields::GIVEN) else { continue };
             let kind = self.output_type(&known, &what);
             let Some(value) = known.get("value") else {
-                self.error(known.span, "missing-key", format!("{what} has no `value`")).help =
+                self.error(known.span, Code::MissingKey, format!("{what} has no `value`")).help =
                     Some("write for example `value: \"{{ step.outputs.name }}\"`".to_owned());
                 continue;
             };
@@ -241,7 +242,7 @@ impl Reader<'_> {
                 && !kind.admits(literal)
             {
                 let message = format!("the value of {what} is not of its type, `{}`", kind.as_str());
-                self.error(place, "wrong-type", message);
+                self.error(place, Code::WrongType, message);
                 continue;
             }
             let description = self.optional_text(&known, "description");
@@ -253,7 +254,7 @@ impl Reader<'_> {
     /// The `type` of an output, of a script or of the whole runbook.
     pub(super) fn output_type(&mut self, output: &Fields<'_>, what: &str) -> Option<OutputType> {
         let Some(node) = output.get("type") else {
-            self.error(output.span, "missing-key", format!("{what} has no `type`"));
+            self.error(output.span, Code::MissingKey, format!("{what} has no `type`"));
             return None;
         };
         let words = OutputType::ALL.map(|kind| (kind.as_str(), kind));

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Checker;
+use crate::base::Code;
 use crate::base::StepId;
 use crate::base::diagnostic::nearest;
 use crate::runbook::{Call, InputProblem, Templated, call_key};
@@ -27,7 +28,7 @@ impl Checker<'_> {
             let at = [&with[..], &[name]].concat();
             if !called.names("inputs").any(|known| known == *name) {
                 let help = known_names(name, called.names("inputs"), "input");
-                self.key_error(&at, "unknown-input", format!("`{file}` has no input `{name}`")).help = Some(help);
+                self.key_error(&at, Code::UnknownInput, format!("`{file}` has no input `{name}`")).help = Some(help);
                 continue;
             }
             let Some(input) = called.runbook.inputs.get(*name) else { continue };
@@ -40,7 +41,7 @@ impl Checker<'_> {
             };
             if let Some(reason) = reason {
                 let problem = InputProblem::Unfit { name: (*name).to_owned(), reason };
-                self.error(&at, "wrong-input", format!("{problem} (`{file}`)"));
+                self.error(&at, Code::WrongInput, format!("{problem} (`{file}`)"));
             }
         }
         for (name, input) in called.runbook.inputs.iter().filter(|(_, input)| input.required && input.default.is_none())
@@ -49,7 +50,7 @@ impl Checker<'_> {
                 continue;
             }
             let at = if given.is_empty() { [section, id.as_str(), "call"] } else { with };
-            self.error(&at, "missing-input", format!("`{file}` needs the input `{name}`")).help =
+            self.error(&at, Code::MissingInput, format!("`{file}` needs the input `{name}`")).help =
                 input.description.as_ref().map(|text| format!("`{name}`: {text}"));
         }
         for theirs in call.secrets.keys().filter(|name| !called.names("secrets").any(|known| known == name.as_str())) {
@@ -60,9 +61,9 @@ impl Checker<'_> {
             // In a map its own name is the key, in a list it is all there is.
             let is_key = at.last() == Some(&theirs.as_str());
             let problem = if is_key {
-                self.key_error(&at, "unknown-secret", message)
+                self.key_error(&at, Code::UnknownSecret, message)
             } else {
-                self.error(&at, "unknown-secret", message)
+                self.error(&at, Code::UnknownSecret, message)
             };
             problem.help = Some(help);
         }
@@ -77,7 +78,7 @@ impl Checker<'_> {
             let help = known_names(ours, loaded.names("secrets"), "secret");
             let at = self.secret_path(section, id, theirs);
             let at: Vec<&str> = at.iter().map(String::as_str).collect();
-            self.error(&at, "unknown-secret", format!("there is no secret `{ours}`")).help = Some(help);
+            self.error(&at, Code::UnknownSecret, format!("there is no secret `{ours}`")).help = Some(help);
         }
     }
 

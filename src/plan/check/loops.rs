@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Checker;
+use crate::base::Code;
 use crate::base::StepId;
 use crate::runbook::template::json_value;
 use crate::runbook::{ForEach, Scope};
@@ -14,7 +15,8 @@ impl Checker<'_> {
         let at = |part: &'static str| [section, id.as_str(), "for_each", part];
         if StepId::new(&each.name).is_ok_and(|name| self.loaded.runbook.step(&name).is_some()) {
             let message = format!("an item cannot be called `{}`: that is the name of a step", each.name);
-            self.error(&at("as"), "name", message).help = Some("choose a name that nothing else has".to_owned());
+            self.error(&at("as"), Code::InvalidName, message).help =
+                Some("choose a name that nothing else has".to_owned());
         }
         // A list that no value goes into is known now.
         if !each.items.references().is_ok_and(|names| names.is_empty()) {
@@ -24,7 +26,7 @@ impl Checker<'_> {
             Ok(Value::Array(items)) => items,
             Ok(other) => {
                 let message = format!("`for_each` of step `{id}` needs a list, and this is {}", kind(&other));
-                self.error(&at("in"), "not-a-list", message).help =
+                self.error(&at("in"), Code::NotAList, message).help =
                     Some("write `[one, other]`, or an expression such as `step.outputs.users`".to_owned());
                 return;
             }
@@ -75,7 +77,7 @@ impl Checker<'_> {
                         Some(_) => (key, format!("a key is a text or a number, and this is {}", kind(other))),
                     };
                     let help = format!("say what tells the items apart: `key: \"{}.id\"`", each.name);
-                    self.error(at, "item-key", message).help = Some(help);
+                    self.error(at, Code::ItemKey, message).help = Some(help);
                     return;
                 }
             };
@@ -83,7 +85,7 @@ impl Checker<'_> {
                 let message = format!("two items have the key `{text}`, and a run could not tell them apart");
                 let first = self.loaded.span(&[list, &[before.to_string().as_str()]].concat());
                 let span = self.loaded.span(&place);
-                let problem = self.error(&place, "item-key", message);
+                let problem = self.error(&place, Code::ItemKey, message);
                 if first != span {
                     problem.related.push((first, "the first one".to_owned()));
                 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Checker, output_names};
 use crate::base::diagnostic::nearest;
-use crate::base::{Diagnostic, StepId};
+use crate::base::{Code, Diagnostic, StepId};
 use crate::runbook::template::Reference;
 use crate::runbook::{Does, ForEach, Step, Template, TemplateError, Templated, Undo, call_key};
 
@@ -77,7 +77,7 @@ impl<'l> Checker<'l> {
     fn refuse(&mut self, path: &[&str], reference: &Reference, (message, help): Refusal) {
         let error = TemplateError { range: Some(reference.range.clone()), message, help };
         let mut problem = self.loaded.template_problem(path, &error);
-        problem.code = "unknown-name";
+        problem.code = Code::UnknownName;
         self.problems.push(problem);
     }
 
@@ -261,7 +261,7 @@ impl<'l> Checker<'l> {
         let path = place.full();
         let message = format!("step `{id}` has no `until`, so `{id}.met` is always `none`");
         let span = self.loaded.span(&path);
-        let problem = Diagnostic::warning(&self.loaded.source, span, "never-met", message);
+        let problem = Diagnostic::warning(&self.loaded.source, span, Code::NeverMet, message);
         self.problems.push(problem.help(format!("ask for `{id}.result`, or give the step an `until`")));
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Loaded, load, read};
-use crate::base::Diagnostic;
 use crate::base::diagnostic::nearest;
+use crate::base::{Code, Diagnostic};
 use crate::runbook::{Call, Does, call_key};
 
 /// How deep calls may lie in each other.
@@ -63,7 +63,7 @@ impl Loader<'_> {
                     if extent.steps > MOST_STEPS && before.max(inner.steps) <= MOST_STEPS {
                         let from = self.runbook(key);
                         let message = format!("with this call a run would have more than {MOST_STEPS} steps");
-                        let problem = Diagnostic::error(&from.source, from.span(&at), "too-many-steps", message);
+                        let problem = Diagnostic::error(&from.source, from.span(&at), Code::TooManySteps, message);
                         self.runbook_mut(key).problems.push(problem);
                     }
                 }
@@ -84,12 +84,16 @@ impl Loader<'_> {
         let canonical = match path.canonicalize() {
             Ok(canonical) => canonical,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut problem = problem(self, "no-runbook", format!("there is no file `{}`", path.display()));
+                let mut problem = problem(self, Code::NoRunbook, format!("there is no file `{}`", path.display()));
                 problem.help = near(&path, &call.file).map(|near| format!("did you mean `{near}`?"));
                 return Err(vec![problem]);
             }
             Err(error) => {
-                return Err(vec![problem(self, "unreadable", format!("`{}` cannot be read: {error}", path.display()))]);
+                return Err(vec![problem(
+                    self,
+                    Code::Unreadable,
+                    format!("`{}` cannot be read: {error}", path.display()),
+                )]);
             }
         };
         let begun = self.way.iter().position(|on| on.key == key || on.file.as_ref() == Some(&canonical));
@@ -98,13 +102,13 @@ impl Loader<'_> {
                 self.way[begun..].iter().map(|on| on.name.as_str()).chain([self.way[begun].name.as_str()]).collect();
             let message = format!("this runbook would call itself: {}", round.join(" calls "));
             return Err(vec![
-                problem(self, "recursion", message).help("a run must come to an end; take one of these calls away"),
+                problem(self, Code::Recursion, message).help("a run must come to an end; take one of these calls away"),
             ]);
         }
         let seen = self.seen.get(&key).copied();
         if self.way.len() + seen.unwrap_or_default().depth > DEEPEST {
             let message = format!("calls lie deeper in each other than {DEEPEST}");
-            return Err(vec![problem(self, "recursion", message)]);
+            return Err(vec![problem(self, Code::Recursion, message)]);
         }
         if let Some(extent) = seen {
             return Ok(extent);
