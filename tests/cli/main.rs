@@ -3,6 +3,7 @@
 mod check;
 mod docs;
 mod drills;
+mod explanations;
 mod flow;
 mod gates;
 mod language;
