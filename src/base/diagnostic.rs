@@ -199,6 +199,9 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
+        // The title and the file are cleaned by the crate. The rest may hold an author's words too, and those could be
+        // commands to the terminal.
+        let safe = |text: &str| annotate_snippets::normalize_untrusted_str(text);
         let mut group = match self.span {
             None => Group::with_title(title).element(Origin::path(self.source.name.as_str())),
             Some(span) => {
@@ -211,7 +214,7 @@ impl Diagnostic {
                 };
                 let mut primary = AnnotationKind::Primary.span(local(span));
                 if !self.label.is_empty() {
-                    primary = primary.label(self.label.as_str());
+                    primary = primary.label(safe(&self.label));
                 }
                 title.element(
                     Snippet::source(&self.source.text[window.start..window.end])
@@ -221,13 +224,13 @@ impl Diagnostic {
                         .annotations(
                             self.related
                                 .iter()
-                                .map(|(span, label)| AnnotationKind::Context.span(local(*span)).label(label.as_str())),
+                                .map(|(span, label)| AnnotationKind::Context.span(local(*span)).label(safe(label))),
                         ),
                 )
             }
         };
         if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
+            group = group.element(Level::HELP.message(safe(help)));
         }
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         renderer.decor_style(DecorStyle::Ascii).term_width(4096).render(&[group])

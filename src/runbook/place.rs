@@ -9,11 +9,13 @@ pub(super) fn locate(source: &Source, span: Span, decoded: &str, range: &Range<u
     let Some(raw) = source.text.get(span.start..span.end) else { return span };
     let start = raw_offset(raw, decoded, range.start);
     let end = raw_offset(raw, decoded, range.end);
-    match (start, end) {
-        (Some(start), Some(end)) if end > start => Span::new(span.start + start, span.start + end),
-        (Some(start), _) => Span::new(span.start + start, span.start + start + 1),
-        _ => span,
-    }
+    let found = match (start, end) {
+        (Some(start), Some(end)) if end > start => start..end,
+        (Some(start), _) => start..(start + 1).min(raw.len()),
+        _ => return span,
+    };
+    // Whole characters, however odd an escape was.
+    Span::new(span.start + raw.floor_char_boundary(found.start), span.start + raw.ceil_char_boundary(found.end))
 }
 
 /// Walks raw and decoded text together up to `target` bytes of the decoded one. `None` when they part ways.
@@ -47,13 +49,19 @@ fn raw_offset(raw: &str, decoded: &str, target: usize) -> Option<usize> {
 
 /// Skips what the decoded text does not show: indentation and folded line breaks before `wanted`.
 fn skip_layout(raw: &str, mut at: usize, wanted: char, style: char) -> usize {
+    // Looked up once: a line may be endless.
+    let mut only_blanks = None;
     loop {
         let Some(found) = raw.get(at..).and_then(|rest| rest.chars().next()) else { return at };
         let line_start = at == 0 || raw.as_bytes()[at - 1] == b'\n';
         let folded = found == '\n' && wanted != '\n' && wanted != ' ';
-        let indent = found == ' ' && wanted != ' ' && (line_start || indented(raw, at));
+        let indent =
+            found == ' ' && wanted != ' ' && (line_start || *only_blanks.get_or_insert_with(|| indented(raw, at)));
         let carriage = found == '\r' && wanted != '\r';
         let continued = style == '"' && raw[at..].starts_with("\\\n");
+        if continued || folded {
+            only_blanks = Some(true);
+        }
         if continued {
             at += 2;
         } else if folded || indent || carriage {

@@ -141,6 +141,16 @@ impl TemplateError {
         self.help = Some(help.into());
         self
     }
+
+    /// The failure of a text. minijinja may place it in the middle of a character.
+    fn of(source: &str, error: minijinja::Error) -> Self {
+        let mut failure = Self::from(error);
+        failure.range = failure.range.map(|range| {
+            let start = source.floor_char_boundary(range.start);
+            start..source.ceil_char_boundary(range.end).max(start)
+        });
+        failure
+    }
 }
 
 impl From<minijinja::Error> for TemplateError {
@@ -271,7 +281,7 @@ impl Expression {
             return Err(TemplateError::at(start..start + 2, "this is an expression already; it takes no braces")
                 .help(format!("write `{}`", self.0.replace("{{", "").replace("}}", "").trim())));
         }
-        machinery::parse_expr(&self.0).map_err(TemplateError::from)
+        machinery::parse_expr(&self.0).map_err(|error| TemplateError::of(&self.0, error))
     }
 
     /// The value it has.
@@ -305,7 +315,8 @@ fn syntax() -> minijinja::syntax::SyntaxConfig {
 
 /// Parses a template and refuses everything but text and expansions.
 fn parsed_template(source: &str) -> Result<ast::Spanned<ast::Template<'_>>, TemplateError> {
-    let ast::Stmt::Template(template) = machinery::parse(source, "template", syntax())? else {
+    let parsed = machinery::parse(source, "template", syntax()).map_err(|error| TemplateError::of(source, error))?;
+    let ast::Stmt::Template(template) = parsed else {
         return Ok(ast::Spanned::new(ast::Template { children: Vec::new() }, machinery::Span::default()));
     };
     if template.children.iter().all(|part| matches!(part, ast::Stmt::EmitRaw(_) | ast::Stmt::EmitExpr(_))) {
@@ -329,7 +340,8 @@ fn evaluate<'s>(
     let mut unused = String::new();
     let mut out = machinery::make_string_output(&mut unused);
     let environment: &Environment<'_> = &ENVIRONMENT;
-    let (value, _) = machinery::eval(environment, &instructions, scope.root(), &blocks, &mut out, AutoEscape::None)?;
+    let (value, _) = machinery::eval(environment, &instructions, scope.root(), &blocks, &mut out, AutoEscape::None)
+        .map_err(|error| TemplateError::of(source, error))?;
     value.ok_or_else(|| TemplateError { range: None, message: "it has no value".to_owned(), help: None })
 }
 
