@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 
+use crate::base::Code;
 use crate::runlog::Store;
 
 use super::errors::CliError;
@@ -58,6 +59,13 @@ pub(super) fn runbooks(typed: &OsStr) -> Vec<CompletionCandidate> {
     found.sort();
     found.dedup();
     found.into_iter().filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// Kinds of findings.
+pub(super) fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let names = Code::ALL.iter().map(|code| code.as_str());
+    names.filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
 }
 
 /// Steps of the run that the words before name.

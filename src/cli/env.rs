@@ -44,6 +44,11 @@ pub(super) fn stderr_is_styled() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
+/// May stdout carry colours? As for stderr.
+pub(super) fn stdout_is_styled() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Is stdout a terminal?
 pub(super) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()

@@ -14,6 +14,12 @@ pub(super) enum CliError {
     /// The runbook or a scenario has mistakes; they have their own form.
     #[error("{}", count(.0))]
     Diagnostics(Vec<Diagnostic>),
+    /// Nothing but warnings, where warnings are not allowed.
+    #[error("{}", denied(*.0))]
+    Denied(usize),
+    /// A file cannot be mended.
+    #[error("{path} cannot be mended: {source}")]
+    Unmended { path: String, source: std::io::Error },
     /// The inputs do not fit.
     #[error("the inputs do not fit")]
     Inputs(Vec<InputProblem>),
@@ -90,6 +96,13 @@ fn count(problems: &[Diagnostic]) -> String {
     match errors {
         1 => "1 error; nothing was started".to_owned(),
         many => format!("{many} errors; nothing was started"),
+    }
+}
+
+fn denied(count: usize) -> String {
+    match count {
+        1 => "1 warning, and warnings are denied".to_owned(),
+        many => format!("{many} warnings, and warnings are denied"),
     }
 }
 
@@ -180,6 +193,7 @@ impl CliError {
             Self::Refused { run, .. } => {
                 Some(format!("nothing was changed; `runbook show {run}` tells where the run stands"))
             }
+            Self::Unmended { .. } => Some("nothing in it was changed; make it writable, and run this again".to_owned()),
             Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
             _ => None,
         }
@@ -187,9 +201,12 @@ impl CliError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Diagnostics(_) | Self::Inputs(_) | Self::Secrets(_) | Self::NoRunbook { .. } | Self::Approvers(_) => {
-                Exit::Invalid
-            }
+            Self::Diagnostics(_)
+            | Self::Denied(_)
+            | Self::Inputs(_)
+            | Self::Secrets(_)
+            | Self::NoRunbook { .. }
+            | Self::Approvers(_) => Exit::Invalid,
             Self::Usage { .. }
             | Self::Endpoint(_)
             | Self::Over { .. }
@@ -203,7 +220,7 @@ impl CliError {
             }
             Self::Lock(LockError::Unknown(_)) => Exit::Usage,
             Self::Store(StoreError::Io { .. }) => Exit::Preflight,
-            Self::Stale(_) | Self::Report(_) => Exit::Failed,
+            Self::Stale(_) | Self::Report(_) | Self::Unmended { .. } => Exit::Failed,
             Self::Store(_)
             | Self::Log(_)
             | Self::Lock(LockError::Io { .. })

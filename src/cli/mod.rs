@@ -9,6 +9,7 @@ mod drive;
 mod env;
 mod errors;
 mod exit;
+mod explain;
 mod export;
 mod find;
 mod flags;
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Find every mistake in runbook files. Runs nothing.
     Check(check::Check),
+    /// Say what a finding means, with an example of the mistake and one of the way out.
+    Explain(explain::Explain),
     /// Show what would happen, in which order, and what could be undone. Reads nothing, writes nothing.
     Plan(plan::Plan),
     /// Run a runbook.
@@ -99,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Runbook;
+use super::mend;
 use super::node::{self, Content, Node};
 use super::read::{Reader, template_problem};
 use super::template::TemplateError;
@@ -80,6 +81,13 @@ pub fn load_file(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     Ok(loaded)
 }
 
+/// Loads a text that is to stand in a file, as an editor holds it, and every runbook that it calls.
+pub fn load_as(path: &Path, text: String) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut loaded = load(Source::new(path.display().to_string(), text))?;
+    calls::load_called(&mut loaded, path.parent().unwrap_or(Path::new("")), Some(path));
+    Ok(loaded)
+}
+
 /// Loads a text that stands in no file, and every runbook that it calls, whose files are looked for from `folder`.
 pub fn load_in(folder: &Path, source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let mut loaded = load(source)?;
@@ -115,7 +123,7 @@ pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
             Diagnostic::error(&source, Span::new(at, at + 1), Code::Encoding, "a control character stands here");
         return Err(vec![problem.help("take it out; YAML is plain text")]);
     }
-    let node = node::parse(&source).map_err(|problem| vec![*problem])?;
+    let node = node::parse(&source).map_err(|problem| vec![mendable(*problem)])?;
     let mut reader = Reader::new(&source);
     let runbook = reader.runbook(&node);
     let problems = reader.problems;
@@ -125,4 +133,12 @@ pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
         }
         None => Err(problems),
     }
+}
+
+/// A file that YAML cannot read may lack no more than quotes.
+fn mendable(mut problem: Diagnostic) -> Diagnostic {
+    if problem.code == Code::Yaml {
+        problem.fix = problem.span.and_then(|span| mend::quoted_template(&problem.source.text, span.start));
+    }
+    problem
 }

@@ -5,6 +5,7 @@ pub mod document;
 pub mod fields;
 mod input;
 mod load;
+mod mend;
 pub mod node;
 mod place;
 mod read;
@@ -18,5 +19,5 @@ pub use document::{
     Templated, Undo, Until, Verify, call_key,
 };
 pub use input::{InputProblem, resolve as resolve_inputs};
-pub use load::{Loaded, load, load_file, load_in};
+pub use load::{Loaded, load, load_as, load_file, load_in};
 pub use template::{Expression, Scope, Template, TemplateError};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::fields::Field;
+use super::mend;
 use super::node::{Content, Key, Node};
 use super::place::locate;
 use super::template::{Expression, Template, TemplateError};
@@ -84,6 +85,7 @@ impl<'s> Reader<'s> {
             return None;
         }
         let mut entries = self.entries(node, what);
+        let is_present = |name: &str| node.entry(name).is_some();
         entries.retain(|(key, _)| {
             let is_known = known.iter().any(|field| field.name == key.text);
             if !is_known {
@@ -95,6 +97,7 @@ impl<'s> Reader<'s> {
                         format!("known keys: {}", known.iter().map(|field| field.name).collect::<Vec<_>>().join(", "))
                     }
                 });
+                problem.fix = mend::key(key.span, &key.text, known, is_present);
             }
             is_known
         });
@@ -120,12 +123,16 @@ impl<'s> Reader<'s> {
             Content::Bool(value) => Some(*value),
             Content::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_lowercase().as_str()) => {
                 let meant = if ["yes", "on"].contains(&text.to_lowercase().as_str()) { "true" } else { "false" };
-                self.error(node.span, Code::WrongType, format!("{what} must be `true` or `false`")).help =
-                    Some(format!("in YAML 1.2 `{text}` is a text; write `{meant}`"));
+                let problem = self.error(node.span, Code::WrongType, format!("{what} must be `true` or `false`"));
+                problem.help = Some(format!("in YAML 1.2 `{text}` is a text; write `{meant}`"));
+                problem.fix = mend::boolean(node.span, text);
                 None
             }
-            _ => {
+            other => {
                 self.wrong_type(node, what, "`true` or `false`");
+                if let (Content::Text(text), Some(problem)) = (other, self.problems.last_mut()) {
+                    problem.fix = mend::boolean(node.span, text);
+                }
                 None
             }
         }
@@ -157,6 +164,7 @@ impl<'s> Reader<'s> {
             Ok(duration) => Some(duration),
             Err(error) => {
                 let problem = self.error(node.span, Code::InvalidDuration, format!("{what}: {error}"));
+                problem.fix = mend::duration(node.span, &text);
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
                     problem.help = Some(format!("a number needs its unit: `{text}s`"));
                 }
@@ -180,7 +188,9 @@ impl<'s> Reader<'s> {
         let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let near = nearest(found, words.iter().map(|(word, _)| *word)).map(|near| format!("did you mean `{near}`?"));
         let shown = if found.is_empty() { node.kind().to_owned() } else { format!("`{found}`") };
-        self.error(node.span, Code::UnknownWord, format!("{what} must be one of {all}, not {shown}")).help = near;
+        let problem = self.error(node.span, Code::UnknownWord, format!("{what} must be one of {all}, not {shown}"));
+        problem.help = near;
+        problem.fix = mend::word(node.span, found, words.iter().map(|(word, _)| *word));
         None
     }
 
@@ -216,6 +226,9 @@ impl<'s> Reader<'s> {
         let expression = Expression(self.text(node, what)?);
         if let Err(error) = expression.references() {
             self.template_error(node, &expression.0, &error);
+            if let Some(problem) = self.problems.last_mut() {
+                problem.fix = mend::without_braces(self.source, node.span, &expression.0);
+            }
         }
         Some(expression)
     }

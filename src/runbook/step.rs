@@ -8,11 +8,12 @@ use super::document::{
     Templated, Undo, Until, Verify,
 };
 use super::fields;
+use super::mend;
 use super::node::{Content, Node};
 use super::read::{Fields, Reader};
 use super::template::{Expression, has_braces};
 use crate::base::diagnostic::nearest;
-use crate::base::{Code, Diagnostic, HumanDuration, StepId};
+use crate::base::{Code, Diagnostic, HumanDuration, Severity, StepId};
 
 impl Reader<'_> {
     pub(super) fn steps(&mut self, node: &Node, what: &str) -> IndexMap<StepId, Step> {
@@ -79,10 +80,19 @@ impl Reader<'_> {
         ];
         match &node.content {
             Content::List(items) => {
-                for item in items {
-                    if let Some(id) = self.needed(item, what) {
-                        needs.insert(id, Need::success());
+                for (index, item) in items.iter().enumerate() {
+                    let Some(id) = self.needed(item, what) else { continue };
+                    let before = &items[..index];
+                    if let Some(first) = before.iter().find(|before| before.content == item.content) {
+                        let fix = before.last().and_then(|last| mend::without_item(self.source, last, item));
+                        let message = format!("{what} needs `{id}` twice");
+                        let problem = self.error(item.span, Code::DuplicateKey, message);
+                        problem.severity = Severity::Warning;
+                        problem.related.push((first.span, "first given here".to_owned()));
+                        problem.help = Some("keep one of the two".to_owned());
+                        problem.fix = fix;
                     }
+                    needs.insert(id, Need::success());
                 }
             }
             Content::Map(_) => {

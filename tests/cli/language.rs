@@ -175,6 +175,7 @@ error[recursion]: calls lie deeper in each other than 32
   |              ^^^^^^^^
 
 error: 1 error; nothing was started
+explain a finding: runbook explain recursion
 "
     );
     assert_eq!(place.run(&["check", "r8.yaml"]).code, Some(0));
@@ -205,6 +206,7 @@ error[too-many-steps]: with this call a run would have more than 1000000 steps
   |              ^^^^^^^^
 
 error: 1 error; nothing was started
+explain a finding: runbook explain too-many-steps
 "
     );
 }

@@ -7,6 +7,7 @@ mod explanations;
 mod flow;
 mod gates;
 mod language;
+mod lint;
 mod locks;
 mod measures;
 mod others;
