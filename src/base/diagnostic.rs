@@ -233,7 +233,9 @@ impl Diagnostic {
             group = group.element(Level::HELP.message(safe(help)));
         }
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
-        renderer.decor_style(DecorStyle::Ascii).term_width(4096).render(&[group])
+        let shown = renderer.decor_style(DecorStyle::Ascii).term_width(4096).render(&[group]);
+        // The crate knows only half of the control characters; terminals obey the other half as well.
+        shown.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{FFFD}")
     }
 
     /// The whole lines that need printing: a huge file is not searched for one caret.
@@ -266,6 +268,16 @@ pub fn nearest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_word_of_an_author_is_a_command_to_the_terminal() {
+        let source = Source::new("a.yaml", "a\u{9b}31m: \u{1b}[31m\n");
+        let problem = Diagnostic::error(&source, Span::new(0, 1), Code::Yaml, "\u{1b}[31m \u{9b}31m")
+            .label("\u{1b}[31m")
+            .related(Span::new(2, 3), "\u{1b}]0;x\u{7}")
+            .help("\u{1b}[2J\t");
+        assert!(!problem.render(false).contains(|c: char| c.is_control() && c != '\n'), "{}", problem.render(false));
+    }
 
     #[test]
     fn shows_the_place_the_caret_and_the_way_out() {

@@ -276,8 +276,7 @@ impl Expression {
     }
 
     fn parsed(&self) -> Result<ast::Expr<'_>, TemplateError> {
-        if has_braces(&self.0) {
-            let start = self.0.find("{{").unwrap_or(0);
+        if let Some(start) = BRACES.iter().filter_map(|brace| self.0.find(brace)).min() {
             return Err(TemplateError::at(start..start + 2, "this is an expression already; it takes no braces")
                 .help(format!("write `{}`", self.0.replace("{{", "").replace("}}", "").trim())));
         }
@@ -303,9 +302,12 @@ impl fmt::Display for Expression {
     }
 }
 
+/// What opens an expansion, a statement and a comment.
+const BRACES: [&str; 3] = ["{{", "{%", "{#"];
+
 /// Does this text open an expansion?
 pub fn has_braces(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%") || text.contains("{#")
+    BRACES.iter().any(|brace| text.contains(brace))
 }
 
 /// minijinja would drop a line break at the end of a template; a value must arrive whole.
