@@ -12,6 +12,7 @@ pub mod drill;
 pub mod engine;
 pub mod http;
 pub mod plan;
+pub mod preflight;
 pub mod process;
 pub mod report;
 pub mod run;

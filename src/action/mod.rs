@@ -3,11 +3,13 @@
 mod answer;
 mod context;
 mod error;
+mod need;
 mod registry;
 
 pub use answer::refusal;
 pub use context::{ActionContext, Checkpoints, Doors, Reporter, Target};
 pub use error::{ActionError, ErrorKind};
+pub use need::Need;
 pub use registry::{AnyAction, Contract, Registry, Undone};
 
 use schemars::JsonSchema;
@@ -163,6 +165,12 @@ pub trait Action: Send + Sync + 'static {
 
     /// What it is going to do, without doing or asking anything.
     fn describe(&self, params: &Self::Params) -> Vec<Intent>;
+
+    /// What the other side must grant before it can work, as far as reading can tell: first of all that the key is taken.
+    /// Asks nothing by itself.
+    fn needs(&self, _params: &Self::Params) -> Vec<Need> {
+        Vec::new()
+    }
 
     /// Finds out whether an attempt in doubt happened. Only looks.
     fn probe(

@@ -7,7 +7,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, ActionContext, ActionError, Done, Effect, Intent, Load, Probed, Replay};
+use super::{Action, ActionContext, ActionError, Done, Effect, Intent, Load, Need, Probed, Replay};
 use crate::base::BoxFuture;
 
 /// What an undo leaves to be said.
@@ -51,6 +51,8 @@ pub trait AnyAction: Send + Sync {
     fn check_params(&self, params: &Value) -> Result<(), String>;
     /// What it is going to do; `None` when the parameters do not fit yet.
     fn describe(&self, params: &Value) -> Option<Vec<Intent>>;
+    /// What the other side must grant before it can work; `None` when the parameters do not fit yet.
+    fn needs(&self, params: &Value) -> Option<Vec<Need>>;
     /// Does it.
     fn run<'a>(&'a self, cx: &'a ActionContext, params: Value) -> BoxFuture<'a, Result<Value, ActionError>>;
     /// Finds out whether an attempt in doubt happened.
@@ -92,6 +94,11 @@ impl<A: Action> AnyAction for A {
     fn describe(&self, params: &Value) -> Option<Vec<Intent>> {
         let params = serde_json::from_value(params.clone()).ok()?;
         Some(Action::describe(self, &params))
+    }
+
+    fn needs(&self, params: &Value) -> Option<Vec<Need>> {
+        let params = serde_json::from_value(params.clone()).ok()?;
+        Some(Action::needs(self, &params))
     }
 
     fn run<'a>(&'a self, cx: &'a ActionContext, params: Value) -> BoxFuture<'a, Result<Value, ActionError>> {

@@ -17,6 +17,7 @@ mod known;
 mod locks;
 mod measures;
 mod plan;
+mod preflight;
 mod prune;
 mod report;
 mod resume;
@@ -54,6 +55,8 @@ enum Command {
     Explain(explain::Explain),
     /// Show what would happen, in which order, and what could be undone. Reads nothing, writes nothing.
     Plan(plan::Plan),
+    /// Look beforehand for everything that a run would miss: secrets, tokens, tools, hosts, approvers. Writes nothing.
+    Preflight(preflight::Preflight),
     /// Run a runbook.
     Run(run::Run),
     /// Rehearse a runbook against stand-ins on this machine. No account is needed.
@@ -104,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Plan(command) => command.run(),
+        Command::Preflight(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Resume(command) => command.run(),

@@ -172,6 +172,14 @@ impl Approvers {
             .collect()
     }
 
+    /// The groups that `by` names and nobody is in.
+    pub fn empty_groups<'a>(&self, by: &'a [String]) -> Vec<&'a str> {
+        by.iter()
+            .filter_map(|who| who.strip_prefix("group:"))
+            .filter(|group| self.groups.get(*group).is_some_and(Vec::is_empty))
+            .collect()
+    }
+
     /// Everybody whom a gate names, groups taken apart.
     pub fn members(&self, approval: &Approval) -> Vec<String> {
         let mut members: Vec<String> = Vec::new();

@@ -2,7 +2,7 @@
 
 mod origins;
 
-pub use origins::{Origins, OriginsError, VENDOR_NAMES};
+pub use origins::{Origins, OriginsError, VENDOR_NAMES, origin};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -86,6 +86,11 @@ impl Origins {
     }
 }
 
+/// The scheme, host and port of an address; `None` when it is none.
+pub fn origin(address: &str) -> Option<String> {
+    parse(address).map(|url| key(&url))
+}
+
 fn parse(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
 }

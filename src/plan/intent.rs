@@ -1,8 +1,10 @@
 //! The plan as people read it before it runs: what is decided, what each step would do, what could be undone.
 
 mod nested;
+mod uses;
 
 pub use nested::{PlannedCall, PlannedLock, PlannedLoop};
+pub use uses::{Gated, Purpose, Use, Uses, stands_before_the_run, uses};
 
 use std::collections::BTreeSet;
 

@@ -9,8 +9,8 @@ mod schema;
 pub use check::check;
 pub use draw::mermaid;
 pub use intent::{
-    Arm, PlannedCall, PlannedLock, PlannedLoop, PlannedStep, Preview, Verdict, input_values, preview, show_secrets,
-    steps_read,
+    Arm, Gated, PlannedCall, PlannedLock, PlannedLoop, PlannedStep, Preview, Purpose, Use, Uses, Verdict, input_values,
+    preview, show_secrets, stands_before_the_run, steps_read, uses,
 };
 pub use locks::{LockName, lock_names};
 pub use schema::schema;

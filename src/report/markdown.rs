@@ -39,6 +39,15 @@ pub fn built_in(name: &str) -> Option<&'static str> {
     BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// Can this text be read as a template?
+pub(super) fn check(name: &str, template: &str) -> Result<(), ReportError> {
+    ENVIRONMENT.template_from_named_str(name, template).map(drop).map_err(|error| ReportError {
+        template: name.to_owned(),
+        line: error.line(),
+        message: reason(&error),
+    })
+}
+
 /// Renders a report. The `name` of the template says how values are escaped: `.md`, `.html` and `.json`, with or without
 /// `.j2` after it; anything else takes them as they are.
 pub fn render(summary: &Summary, name: &str, template: &str) -> Result<String, ReportError> {

@@ -84,6 +84,12 @@ pub fn render_with(summary: &Summary, templates: &Path, template: &str) -> Resul
     markdown::render(summary, template, &text).map_err(|error| error.to_string())
 }
 
+/// Is there such a template, and can it be read? The text says what is wrong.
+pub fn check_template(templates: &Path, template: &str) -> Result<(), String> {
+    let text = template_text(templates, template)?;
+    markdown::check(template, &text).map_err(|error| error.to_string())
+}
+
 /// The text of a template: of the file, if there is one, else of the built-in one of this name.
 fn template_text(folder: &Path, name: &str) -> Result<String, String> {
     let path = folder.join(name);

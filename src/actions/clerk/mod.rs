@@ -8,6 +8,9 @@ pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
 
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::action::{ActionError, Need};
 use crate::base::HumanDuration;
 use crate::http::Request;
 
@@ -19,6 +22,24 @@ const VERSION: &str = "2026-05-12";
 /// A request to the Backend API; the key is a secret reference.
 fn backend(method: &str, path: &str, timeout: HumanDuration) -> Request {
     Request::new(method, format!("{BACKEND}{path}")).header("clerk-api-version", VERSION).timeout(timeout.0)
+}
+
+/// The key opens an instance; which one is told.
+fn key_is_taken(secret: &str, timeout: HumanDuration) -> Need {
+    Need {
+        what: "Clerk's Backend API takes the key".to_owned(),
+        secret: secret.to_owned(),
+        question: backend("GET", "/instance", timeout),
+        told: |answer| {
+            let text = |key: &str| answer.get(key).and_then(Value::as_str);
+            Some(format!("opens the {} instance {}", text("environment_type")?, text("id")?))
+        },
+        help: |error: &ActionError| match error.status {
+            Some(401) => Some("take an instance's secret key, `sk_live_…` or `sk_test_…`, from its dashboard"),
+            Some(403) => Some("take a secret key of this instance, not one of the Platform API"),
+            _ => None,
+        },
+    }
 }
 
 fn default_timeout() -> HumanDuration {

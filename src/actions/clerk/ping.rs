@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{backend, default_timeout, millis};
-use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Replay};
+use super::{backend, default_timeout, key_is_taken, millis};
+use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Need, Replay};
 use crate::base::HumanDuration;
 
 /// Asks the Backend API for its public keys: proves the key and the API, costs no rate limit, shows no person's data.
@@ -62,6 +62,10 @@ impl Action for Ping {
 
     fn describe(&self, params: &ClerkPingParams) -> Vec<Intent> {
         vec![Intent::from(&backend("GET", "/jwks", params.timeout))]
+    }
+
+    fn needs(&self, params: &ClerkPingParams) -> Vec<Need> {
+        vec![key_is_taken(&params.secret, params.timeout)]
     }
 }
 

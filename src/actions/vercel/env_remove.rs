@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::env::{EnvTarget, Prior, Row, check_names, find};
 use super::{Scope, Vercel, default_secret};
-use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
+use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Removes environment variables of a project. It takes a new deployment for that to be felt: redeploy afterwards.
 #[derive(Debug)]
@@ -87,6 +87,15 @@ impl Action for EnvRemove {
         let was_there = |name: &String| prior.prior.get(name).is_some_and(Option::is_some);
         let (removed, absent) = names.into_iter().cloned().partition(was_there);
         Ok(VercelEnvRemoveOutput { removed, absent })
+    }
+
+    fn needs(&self, params: &VercelEnvRemoveParams) -> Vec<Need> {
+        let scope = params.scope();
+        vec![
+            scope.token_is_taken(&params.secret),
+            scope.project_is_seen(&params.secret),
+            scope.env_is_seen(&params.secret),
+        ]
     }
 
     fn describe(&self, params: &VercelEnvRemoveParams) -> Vec<Intent> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::scalar::Scalar;
 use super::env::{EnvTarget, Prior, Row, check_names, find, new_row};
 use super::{Scope, Vercel, default_secret, id_segment};
-use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
+use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Sets environment variables of a project. They reach new deployments only: redeploy afterwards. The values
 /// from before are kept in the run log, so that an undo can restore them.
@@ -161,6 +161,15 @@ impl Action for EnvSet {
         let was_there = |name: &String| prior.prior.get(name).is_some_and(Option::is_some);
         let (updated, created) = params.values.keys().cloned().partition(was_there);
         Ok(VercelEnvSetOutput { set: params.values.keys().cloned().collect(), created, updated })
+    }
+
+    fn needs(&self, params: &VercelEnvSetParams) -> Vec<Need> {
+        let scope = params.scope();
+        vec![
+            scope.token_is_taken(&params.secret),
+            scope.project_is_seen(&params.secret),
+            scope.env_is_seen(&params.secret),
+        ]
     }
 
     fn describe(&self, params: &VercelEnvSetParams) -> Vec<Intent> {

@@ -13,7 +13,7 @@ pub use redeploy::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeplo
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::action::{ActionContext, ActionError, ErrorKind};
+use crate::action::{ActionContext, ActionError, ErrorKind, Need};
 use crate::http::{Request, path_segment};
 
 const BASE: &str = "https://api.vercel.com";
@@ -49,6 +49,71 @@ impl Scope<'_> {
             Some(_) => Ok(()),
             None => Err(ActionError::invalid_params(format!("`{}` is no project's name or id", self.project))),
         }
+    }
+}
+
+/// Questions that only read: is the token good, and does it see what a step will change?
+impl Scope<'_> {
+    /// The token is one of Vercel's, and has not expired.
+    fn token_is_taken(&self, secret: &str) -> Need {
+        Need {
+            what: "Vercel takes the token".to_owned(),
+            secret: secret.to_owned(),
+            // Without the team: a token is good or not, whatever it may see.
+            question: Request::get(format!("{BASE}/v2/user")),
+            told: |answer| {
+                let user = answer.get("user").unwrap_or(answer);
+                user.get("username").and_then(Value::as_str).map(|name| format!("it is one of {name}"))
+            },
+            help: |error| {
+                token_is_refused(error)
+                    .then_some("it has expired, or is no token: make a new one in Vercel's account settings")
+            },
+        }
+    }
+
+    /// The token sees the project.
+    fn project_is_seen(&self, secret: &str) -> Need {
+        Need {
+            what: format!("the token sees {}", self.words()),
+            secret: secret.to_owned(),
+            question: self.request("GET", &format!("/v9/projects/{}", self.project())),
+            told: |answer| answer.get("id").and_then(Value::as_str).map(str::to_owned),
+            help: scope_help,
+        }
+    }
+
+    /// The token may list the project's variables.
+    fn env_is_seen(&self, secret: &str) -> Need {
+        Need {
+            what: format!("the token reads the environment variables of {}", self.words()),
+            secret: secret.to_owned(),
+            question: self.env_list(),
+            told: |_| None,
+            help: scope_help,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self.team {
+            Some(team) => format!("project `{}` of team `{team}`", self.project),
+            None => format!("project `{}`", self.project),
+        }
+    }
+}
+
+fn token_is_refused(error: &ActionError) -> bool {
+    matches!(error.status, Some(401 | 403))
+}
+
+fn scope_help(error: &ActionError) -> Option<&'static str> {
+    match error.status {
+        Some(401) => Some("it has expired, or is no token: make a new one in Vercel's account settings"),
+        Some(403) => Some("make a token whose scope is the team that owns the project, or correct `team`"),
+        Some(404) => Some(
+            "there is no such project for this token: look at `project` and at `team`, which a team's project needs",
+        ),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Scope, Vercel, default_secret, id_segment, is_passing, typed};
-use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Replay, Undone};
+use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 use crate::base::clock::{after, until};
 use crate::base::{HumanDuration, Timestamp};
 use crate::http::Request;
@@ -225,6 +225,11 @@ impl Action for Redeploy {
             previous: remembered.previous,
             ready_after_seconds: until(remembered.since, cx.now()).as_secs(),
         })
+    }
+
+    fn needs(&self, params: &VercelRedeployParams) -> Vec<Need> {
+        let scope = params.scope();
+        vec![scope.token_is_taken(&params.secret), scope.project_is_seen(&params.secret)]
     }
 
     fn describe(&self, params: &VercelRedeployParams) -> Vec<Intent> {

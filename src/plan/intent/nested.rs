@@ -134,7 +134,7 @@ fn keys_ahead(each: &ForEach, known: &Known) -> Option<Result<Vec<String>, Strin
     Some(Ok(keys))
 }
 
-fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> bool {
+pub(super) fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> bool {
     let others: Vec<Reference> = names.iter().filter(|name| name.root() != each.name).cloned().collect();
     known.has(&others)
 }
@@ -155,7 +155,13 @@ fn key_of(each: &ForEach, item: &Value, known: &Known) -> Result<String, String>
     }
 }
 
-pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: &Known) -> Option<PlannedCall> {
+/// The inputs that the call at a place gives, as far as they are known; those that only the run can tell; and the values
+/// that the called runbook will not take.
+pub(super) fn inputs_ahead(
+    plan: &Plan,
+    place: usize,
+    known: &Known,
+) -> Option<(IndexMap<String, Value>, BTreeSet<String>, Vec<String>)> {
     let Does::Call(call) = &plan.step(place).does else { return None };
     let declared = &plan.called_runbook(place)?.inputs;
     let mut problems = Vec::new();
@@ -183,6 +189,12 @@ pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: 
             inputs.insert(name.clone(), read);
         }
     }
+    Some((inputs, later, problems))
+}
+
+pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: &Known) -> Option<PlannedCall> {
+    let Does::Call(call) = &plan.step(place).does else { return None };
+    let (inputs, later, problems) = inputs_ahead(plan, place, known)?;
     let called = plan.called_ahead(place, inputs)?;
     let known = Known::of(&called, later);
     let runbook = called.runbook();

@@ -1,0 +1,71 @@
+//! Are the secrets there? Their values are fetched as a run would, and never shown.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Area, Here, Item, Verdict, steps_of};
+use crate::base::SecretSource;
+use crate::base::secret::{SecretError, reference};
+use crate::plan::{Use, Uses};
+
+/// Anybody on the machine may read the file.
+const READABLE_BY_OTHERS: u32 = 0o004;
+
+pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (name, (source, folder)) in here.plan.secrets() {
+        let steps = steps_of(uses.actions.iter().filter(|used| shows(used, &name, here)));
+        let (from, help) = match &source {
+            SecretSource::Env(variable) => (
+                format!("the environment, `{variable}`"),
+                format!("set `{variable}` in the environment of this command"),
+            ),
+            SecretSource::File(path) => {
+                let path = folder.join(path);
+                (format!("the file {}", path.display()), format!("write it to {}", path.display()))
+            }
+        };
+        let what = format!("secret `{name}` from {from}");
+        let item = match here.secrets.get(&name) {
+            Ok(_) => match &source {
+                SecretSource::File(path) => readable_by_others(&folder.join(path), &what),
+                SecretSource::Env(_) => None,
+            }
+            .unwrap_or_else(|| Item::new(Area::Secrets, Verdict::Ok, what)),
+            Err(error) => {
+                let found = match &error {
+                    SecretError::NotSet { .. } => "it is not set".to_owned(),
+                    SecretError::Unreadable { reason, .. } => reason.clone(),
+                    SecretError::TooShort(_) | SecretError::Undeclared(_) => error.to_string(),
+                };
+                Item::new(Area::Secrets, Verdict::Missing, what).found(found).help(help)
+            }
+        };
+        items.push(item.of_steps(&steps));
+    }
+    items
+}
+
+fn readable_by_others(path: &Path, what: &str) -> Option<Item> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & READABLE_BY_OTHERS != 0).then(|| {
+        Item::new(Area::Secrets, Verdict::Warning, what)
+            .found(format!("everybody on this machine may read it (mode {:o})", mode & 0o777))
+            .help(format!("chmod 600 {}", path.display()))
+    })
+}
+
+/// Does this use of an action show the secret to anybody?
+fn shows(used: &Use, name: &str, here: &Here<'_>) -> bool {
+    let by_parameter = |local: &str| used.params.to_string().contains(&reference(local));
+    let locals = used.secrets.iter().filter(|(_, stands_for)| *stands_for == name).map(|(local, _)| local.as_str());
+    let mut locals = locals.peekable();
+    let by_contract = |local: &str| {
+        let named = used.params.get("secret").and_then(serde_json::Value::as_str);
+        match named {
+            Some(named) => named == local,
+            None => here.registry.get(&used.action).is_some_and(|action| action.contract().secrets.contains(&local)),
+        }
+    };
+    locals.any(|local| by_parameter(local) || by_contract(local))
+}
