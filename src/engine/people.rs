@@ -164,6 +164,11 @@ impl Approvers {
         }
     }
 
+    /// Members by group.
+    pub fn groups(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.groups
+    }
+
     /// The groups that `by` names and the file does not have.
     pub fn unknown_groups<'a>(&self, by: &'a [String]) -> Vec<&'a str> {
         by.iter()

@@ -1,19 +1,28 @@
 //! What will happen: a runbook, the actions it uses and its inputs, as a graph that can be drawn, stored and run.
 
+mod blast;
 mod check;
 mod draw;
 mod intent;
 mod locks;
+mod readable;
 mod schema;
+mod suppose;
+mod times;
 
+pub use blast::{BlastRadius, TargetWrites, VendorWrites, WriteTarget};
 pub use check::check;
-pub use draw::mermaid;
+pub use draw::{dot, mermaid, svg, svg_within};
 pub use intent::{
-    Arm, Gated, PlannedCall, PlannedLock, PlannedLoop, PlannedStep, Preview, Purpose, Use, Uses, Verdict, input_values,
-    preview, show_secrets, stands_before_the_run, steps_read, uses,
+    Arm, Fate, Foresight, Gated, PREVIEW_FORMAT, PlannedCall, PlannedGate, PlannedItem, PlannedLock, PlannedLoop,
+    PlannedMeasure, PlannedResult, PlannedRollback, PlannedStep, Preview, Purpose, Use, Uses, Verdict, input_values,
+    preview, preview_with, show_secrets, stands_before_the_run, steps_read, uses,
 };
 pub use locks::{LockName, lock_names};
+pub use readable::{Readable, readable};
 pub use schema::schema;
+pub use suppose::{SupposeProblem, Supposed};
+pub use times::{Past, Takes};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +32,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,7 +48,7 @@ pub use crate::runbook::InputProblem;
 pub const FORMAT: u32 = 2;
 
 /// What a step's action is, kept with the plan so that a later binary resumes the run by the same rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
     /// Does it change the world?
     pub effect: Effect,

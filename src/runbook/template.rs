@@ -294,6 +294,40 @@ impl Expression {
         let parsed = self.parsed()?;
         Ok(evaluate(&self.0, scope, |code| code.compile_expr(&parsed))?.is_true())
     }
+
+    /// Is it true, as far as that can be told before everything in it is known? `scope` gives the values of names, or
+    /// `None` where one of them is not known yet. `and`, `or` and `not` are decided by the side that is known.
+    pub fn holds_as_far(&self, scope: &dyn Fn(&[Reference]) -> Option<Scope>) -> Result<Option<bool>, TemplateError> {
+        holds_as_far(&self.0, &self.parsed()?, scope)
+    }
+}
+
+fn holds_as_far<'s>(
+    source: &'s str,
+    expression: &ast::Expr<'s>,
+    scope: &dyn Fn(&[Reference]) -> Option<Scope>,
+) -> Result<Option<bool>, TemplateError> {
+    use ast::{BinOpKind, Expr, UnaryOpKind};
+    match expression {
+        Expr::BinOp(operation) if matches!(operation.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
+            let decides = matches!(operation.op, BinOpKind::ScOr);
+            let left = holds_as_far(source, &operation.left, scope)?;
+            if left == Some(decides) {
+                return Ok(left);
+            }
+            let right = holds_as_far(source, &operation.right, scope)?;
+            Ok(if right == Some(decides) { right } else { left.and(right) })
+        }
+        Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => {
+            Ok(holds_as_far(source, &operation.expr, scope)?.map(|holds| !holds))
+        }
+        _ => {
+            let mut references = Vec::new();
+            walk(expression, &mut references)?;
+            let Some(scope) = scope(&references) else { return Ok(None) };
+            Ok(Some(evaluate(source, &scope, |code| code.compile_expr(expression))?.is_true()))
+        }
+    }
 }
 
 impl fmt::Display for Expression {
@@ -703,6 +737,29 @@ mod tests {
         assert!(Expression("frobnicate(1)".into()).references().is_err());
         assert!(Expression("{{ a }}".into()).references().unwrap_err().message.contains("braces"));
         assert!(Template("{% if a %}x{% endif %}".into()).references().is_err());
+    }
+
+    #[test]
+    fn a_condition_is_decided_by_the_side_that_is_known() {
+        let told = |text: &str| {
+            let known = |names: &[Reference]| names.iter().all(|name| name.root() == "a").then(scope);
+            Expression(text.to_owned()).holds_as_far(&known).unwrap()
+        };
+        for (text, expected) in [
+            ("a.outputs.flag", Some(true)),
+            ("later.outputs.x", None),
+            ("later.outputs.x and not a.outputs.flag", Some(false)),
+            ("not a.outputs.flag and later.outputs.x", Some(false)),
+            ("later.outputs.x and a.outputs.flag", None),
+            ("later.outputs.x or a.outputs.flag", Some(true)),
+            ("not (later.outputs.x or a.outputs.flag)", Some(false)),
+            ("not later.outputs.x", None),
+            ("later.outputs.x | default(true)", None),
+            ("later is defined", None),
+            ("[later.outputs.x, a.outputs.flag] | length == 2", None),
+        ] {
+            assert_eq!(told(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,27 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Known, PlannedStep, ahead, steps_ahead, template_ahead, text_ahead};
-use crate::action::Registry;
+use super::known::Known;
+use super::{Looking, PlannedStep, Within, steps_ahead};
+use crate::action::Intent;
 use crate::base::HumanDuration;
 use crate::plan::Plan;
-use crate::runbook::template::{Reference, json_value};
+use crate::runbook::template::Reference;
 use crate::runbook::{Does, Expression, FailAfter, ForEach, InputProblem, Templated};
 
 /// A loop, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PlannedLoop {
     /// The list, as written.
     #[serde(rename = "in")]
+    #[schemars(with = "String")]
     pub list: Expression,
     /// What an item is called.
     #[serde(rename = "as")]
     pub name: String,
     /// What tells the items apart, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub key: Option<Expression>,
     /// How many items at once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,13 +39,28 @@ pub struct PlannedLoop {
     /// The keys of its items; `None` when only the run can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<String>>,
+    /// Exactly what it would do for each of the first items.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub each: Vec<PlannedItem>,
     /// Why it could not begin, when that is known already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
+/// What would be done for one item of a loop.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PlannedItem {
+    /// Its key.
+    pub key: String,
+    /// Exactly what would be done for it.
+    pub does: Vec<Intent>,
+}
+
+/// How many items are shown one by one.
+const SHOWN: usize = 5;
+
 /// A called runbook, with all that it would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PlannedCall {
     /// Its name.
     pub runbook: String,
@@ -51,6 +70,7 @@ pub struct PlannedCall {
     /// Its file.
     pub file: String,
     /// The values of its inputs; `‹…›` where only the run can tell.
+    #[schemars(with = "BTreeMap<String, Value>")]
     pub inputs: IndexMap<String, Value>,
     /// Values that it will not take, as far as they are known already.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -71,7 +91,7 @@ pub struct PlannedCall {
 }
 
 /// A lock, by the name it will have.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PlannedLock {
     /// Its name.
     pub name: String,
@@ -82,15 +102,20 @@ pub struct PlannedLock {
 
 pub(super) fn locks_ahead(plan: &Plan, known: &Known) -> Vec<PlannedLock> {
     let locks = plan.runbook().locks.iter();
-    locks.map(|lock| PlannedLock { name: text_ahead(&lock.name, known), wait: lock.wait }).collect()
+    locks.map(|lock| PlannedLock { name: known.text(&lock.name), wait: lock.wait }).collect()
 }
 
-pub(super) fn loop_ahead(each: &ForEach, known: &Known) -> PlannedLoop {
-    let (items, problem) = match keys_ahead(each, known) {
+/// The loop of a step. `does` says what it would do with what is known.
+pub(super) fn loop_ahead(each: &ForEach, known: &Known, does: impl Fn(&Known) -> Vec<Intent>) -> PlannedLoop {
+    let (items, problem) = match items_ahead(each, known) {
         None => (None, None),
-        Some(Ok(keys)) => (Some(keys), None),
+        Some(Ok(items)) => (Some(items), None),
         Some(Err(problem)) => (None, Some(problem)),
     };
+    let first = items.iter().flatten().take(SHOWN);
+    let shown =
+        first.map(|(key, item)| PlannedItem { key: key.clone(), does: does(&known.with_item(&each.name, item)) });
+    let shown: Vec<PlannedItem> = shown.filter(|item| !item.does.is_empty()).collect();
     PlannedLoop {
         list: each.items.clone(),
         name: each.name.clone(),
@@ -101,17 +126,15 @@ pub(super) fn loop_ahead(each: &ForEach, known: &Known) -> PlannedLoop {
             FailAfter::Items(count) => count.into(),
             FailAfter::Percent(percent) => format!("{percent}%").into(),
         },
-        items,
+        items: items.map(|items| items.into_iter().map(|(key, _)| key).collect()),
+        each: shown,
         problem,
     }
 }
 
-/// The keys of the items, when the list is known, or why the loop could not begin with it.
-fn keys_ahead(each: &ForEach, known: &Known) -> Option<Result<Vec<String>, String>> {
-    if !known.has(&each.items.references().ok()?) {
-        return None;
-    }
-    let items = match each.items.value(&known.scope) {
+/// The items with their keys, when the list is known, or why the loop could not begin with it.
+fn items_ahead(each: &ForEach, known: &Known) -> Option<Result<Vec<(String, Value)>, String>> {
+    let items = match known.value(&each.items)? {
         Ok(Value::Array(items)) => items,
         Ok(_) => return Some(Err(format!("`{}` is no list", each.items))),
         Err(error) => return Some(Err(error.message)),
@@ -119,22 +142,22 @@ fn keys_ahead(each: &ForEach, known: &Known) -> Option<Result<Vec<String>, Strin
     if !each.key.as_ref().is_none_or(|key| key.references().is_ok_and(|names| is_of_item(each, known, &names))) {
         return None;
     }
-    let mut keys: Vec<String> = Vec::with_capacity(items.len());
+    let mut found: Vec<(String, Value)> = Vec::with_capacity(items.len());
     let mut seen = BTreeSet::new();
-    for (index, item) in items.iter().enumerate() {
-        let key = match key_of(each, item, known) {
+    for (index, item) in items.into_iter().enumerate() {
+        let key = match key_of(each, &item, known) {
             Ok(key) => key,
             Err(reason) => return Some(Err(format!("item {}: {reason}", index + 1))),
         };
         if !seen.insert(key.clone()) {
             return Some(Err(format!("two items have the key `{key}`")));
         }
-        keys.push(key);
+        found.push((key, item));
     }
-    Some(Ok(keys))
+    Some(Ok(found))
 }
 
-pub(super) fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> bool {
+fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> bool {
     let others: Vec<Reference> = names.iter().filter(|name| name.root() != each.name).cloned().collect();
     known.has(&others)
 }
@@ -142,26 +165,24 @@ pub(super) fn is_of_item(each: &ForEach, known: &Known, names: &[Reference]) -> 
 fn key_of(each: &ForEach, item: &Value, known: &Known) -> Result<String, String> {
     let found = match &each.key {
         None => item.clone(),
-        Some(key) => {
-            let mut scope = known.scope.clone();
-            scope.set(each.name.as_str(), json_value(item));
-            key.value(&scope).map_err(|error| error.message)?
-        }
+        Some(key) => match known.with_item(&each.name, item).value(key) {
+            Some(found) => found.map_err(|error| error.message)?,
+            None => return Err("its key is not known yet".to_owned()),
+        },
     };
     match found {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(flag) => Ok(flag.to_string()),
         _ => Err("its key is no text and no number".to_owned()),
     }
 }
 
-/// The inputs that the call at a place gives, as far as they are known; those that only the run can tell; and the values
-/// that the called runbook will not take.
-pub(super) fn inputs_ahead(
-    plan: &Plan,
-    place: usize,
-    known: &Known,
-) -> Option<(IndexMap<String, Value>, BTreeSet<String>, Vec<String>)> {
+/// The inputs of a call, as far as they are known: their values, those that only the run can tell, and those that will
+/// not do.
+type Inputs = (IndexMap<String, Value>, BTreeSet<String>, Vec<String>);
+
+fn inputs_ahead(plan: &Plan, place: usize, known: &Known) -> Option<Inputs> {
     let Does::Call(call) = &plan.step(place).does else { return None };
     let declared = &plan.called_runbook(place)?.inputs;
     let mut problems = Vec::new();
@@ -169,7 +190,7 @@ pub(super) fn inputs_ahead(
     let mut inputs = IndexMap::new();
     for (name, input) in declared {
         let (value, is_known) = match given(&call.with, name) {
-            Some(given) => (ahead(&given, known), stands_fast(&given, known)),
+            Some(given) => (known.ahead(&given), known.stands_fast(&given)),
             None => (Value::Null, true),
         };
         let value = if value.is_null() { input.default.clone().unwrap_or_default() } else { value };
@@ -192,11 +213,27 @@ pub(super) fn inputs_ahead(
     Some((inputs, later, problems))
 }
 
-pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: &Known) -> Option<PlannedCall> {
-    let Does::Call(call) = &plan.step(place).does else { return None };
-    let (inputs, later, problems) = inputs_ahead(plan, place, known)?;
+/// The plan of the runbook that a step calls, and what is known of it.
+pub(super) fn known_inside(plan: &Plan, place: usize, known: &Known) -> Option<(Plan, Known)> {
+    let (inputs, later, _) = inputs_ahead(plan, place, known)?;
     let called = plan.called_ahead(place, inputs)?;
-    let known = Known::of(&called, later);
+    let supposed = known.supposed.inside(plan.id(place));
+    let known = Known::of(&called, later, supposed);
+    Some((called, known))
+}
+
+pub(super) fn call_ahead(
+    plan: &Plan,
+    place: usize,
+    looking: &Looking<'_>,
+    known: &Known,
+    within: &Within,
+) -> Option<PlannedCall> {
+    let Does::Call(call) = &plan.step(place).does else { return None };
+    let (_, _, problems) = inputs_ahead(plan, place, known)?;
+    let (called, mut known) = known_inside(plan, place, known)?;
+    let locks = locks_ahead(&called, &known);
+    let steps = steps_ahead(&called, looking, &mut known, within);
     let runbook = called.runbook();
     Some(PlannedCall {
         runbook: runbook.name.to_string(),
@@ -205,10 +242,10 @@ pub(super) fn call_ahead(plan: &Plan, place: usize, registry: &Registry, known: 
         inputs: called.inputs().clone(),
         problems,
         secrets: call.secrets.clone(),
-        locks: locks_ahead(&called, &known),
+        locks,
         timeout: runbook.timeout,
         on_failure: json!(runbook.on_failure),
-        steps: steps_ahead(&called, registry, &known),
+        steps,
     })
 }
 
@@ -219,10 +256,4 @@ fn given(with: &Templated, name: &str) -> Option<Templated> {
         Templated::Literal(Value::Object(map)) => map.get(name).cloned().map(Templated::Literal),
         _ => None,
     }
-}
-
-fn stands_fast(given: &Templated, known: &Known) -> bool {
-    let mut all = true;
-    given.visit(&mut Vec::new(), &mut |_, template| all &= template_ahead(template, known).is_some());
-    all
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::nested::{inputs_ahead, is_of_item};
-use super::{Known, Verdict, partly, verdict};
+use super::Verdict;
+use super::known::Known;
+use super::nested::known_inside;
 use crate::base::StepPath;
-use crate::plan::Plan;
-use crate::runbook::template::json_value;
-use crate::runbook::{Approval, Does, ForEach, Template, TemplateError, Templated, Undo};
+use crate::plan::{Plan, Supposed};
+use crate::runbook::{Approval, Does, ForEach, Templated, Undo};
 
 /// How many items of a known list are looked at.
 const MOST_ITEMS: usize = 100;
@@ -72,15 +72,15 @@ pub fn stands_before_the_run(text: &str) -> bool {
 pub fn uses(plan: &Plan) -> Uses {
     let mut found = Uses::default();
     let names = plan.secrets_given(&BTreeMap::new(), &BTreeMap::new());
-    collect(plan, &Known::of(plan, BTreeSet::new()), None, &names, &mut found);
+    collect(plan, &Known::of(plan, BTreeSet::new(), Supposed::default()), None, &names, &mut found);
     found
 }
 
 fn collect(plan: &Plan, known: &Known, above: Option<&StepPath>, names: &BTreeMap<String, String>, found: &mut Uses) {
-    found.locks.extend(plan.runbook().locks.iter().map(|lock| super::text_ahead(&lock.name, known)));
+    found.locks.extend(plan.runbook().locks.iter().map(|lock| known.text(&lock.name)));
     for place in 0..plan.len() {
         let (id, step) = (plan.id(place), plan.step(place));
-        if step.condition.as_ref().is_some_and(|condition| verdict(condition, known) == Verdict::Never) {
+        if step.condition.as_ref().is_some_and(|condition| known.verdict(condition) == Verdict::Never) {
             continue;
         }
         let path = above.map_or_else(|| StepPath::from(id), |above| above.inside(id));
@@ -91,11 +91,9 @@ fn collect(plan: &Plan, known: &Known, above: Option<&StepPath>, names: &BTreeMa
         match &step.does {
             Does::Action { uses, with } => parts.push((Purpose::Act, uses, with)),
             Does::Call(call) => {
-                if let Some((inputs, later, _)) = inputs_ahead(plan, place, known)
-                    && let Some(called) = plan.called_ahead(place, inputs)
-                {
+                if let Some((called, inside)) = known_inside(plan, place, known) {
                     let names = called.secrets_given(&call.secrets, names);
-                    collect(&called, &Known::of(&called, later), Some(&path), &names, found);
+                    collect(&called, &inside, Some(&path), &names, found);
                 }
             }
             Does::Decide(_) | Does::Manual(_) | Does::Gate => {}
@@ -121,35 +119,11 @@ fn collect(plan: &Plan, known: &Known, above: Option<&StepPath>, names: &BTreeMa
 
 /// The parameters as far as they are known; those of every item, where a loop's list is known.
 fn params_ahead(with: &Templated, each: Option<&ForEach>, known: &Known) -> Vec<Value> {
-    let Some(each) = each else { return vec![ahead(with, None, known)] };
-    let items = match each.items.references() {
-        Ok(references) if known.has(&references) => each.items.value(&known.scope).ok(),
-        _ => None,
-    };
-    match items {
-        Some(Value::Array(items)) => {
-            items.iter().take(MOST_ITEMS).map(|item| ahead(with, Some((each, item)), known)).collect()
+    let Some(each) = each else { return vec![known.ahead(with)] };
+    match known.value(&each.items) {
+        Some(Ok(Value::Array(items))) => {
+            items.iter().take(MOST_ITEMS).map(|item| known.with_item(&each.name, item).ahead(with)).collect()
         }
-        _ => vec![ahead(with, None, known)],
+        _ => vec![known.ahead(with)],
     }
-}
-
-fn ahead(templated: &Templated, item: Option<(&ForEach, &Value)>, known: &Known) -> Value {
-    let mut scope = known.scope.clone();
-    if let Some((each, item)) = item {
-        scope.set(each.name.as_str(), json_value(item));
-    }
-    let value = |template: &Template| {
-        let references = template.references().ok()?;
-        let is_known = match item {
-            Some((each, _)) => is_of_item(each, known, &references),
-            None => known.has(&references),
-        };
-        if is_known { template.render(&scope).ok() } else { None }
-    };
-    templated
-        .render_with(&mut |template| {
-            Ok::<_, TemplateError>(value(template).unwrap_or_else(|| Value::String(partly(template, known))))
-        })
-        .unwrap_or_else(|(_, error)| Value::String(format!("‹{}›", error.message)))
 }

@@ -1,8 +1,7 @@
 //! Draws the plan as a Mermaid flowchart (<https://mermaid.js.org/syntax/flowchart.html>).
 
-use super::Preview;
-use super::intent::{PlannedStep, Verdict};
 use crate::action::Effect;
+use crate::plan::{Fate, PlannedStep, Preview, Verdict};
 
 /// The plan as Mermaid text: gates are hexagons, decisions diamonds, writes are marked, undecided ways dotted. A called
 /// runbook is a box of its own beside the step that calls it.
@@ -42,16 +41,13 @@ fn nodes(steps: &[PlannedStep], above: &str, depth: usize, text: &mut String) {
 fn arrows(steps: &[PlannedStep], above: &str, text: &mut String) {
     for step in steps {
         for (needed, result) in &step.needs {
+            let never = step.verdict == Verdict::Never || step.fate == Fate::Skipped;
             let arrow = match step.verdict {
-                Verdict::Always => "-->",
+                _ if never => "-. never .->",
                 Verdict::Open => "-.->",
-                Verdict::Never => "-. never .->",
+                Verdict::Always | Verdict::Never => "-->",
             };
-            let label = if result == "succeeded" || step.verdict == Verdict::Never {
-                String::new()
-            } else {
-                format!("|{}|", escaped(result))
-            };
+            let label = if result == "succeeded" || never { String::new() } else { format!("|{}|", escaped(result)) };
             let (from, to) = (node(needed.as_str()), node(step.id.as_str()));
             text.push_str(&format!("    {above}{from} {arrow}{label} {above}{to}\n"));
         }
