@@ -41,9 +41,11 @@ pub struct ShellParams {
     pub script: Option<String>,
     /// A command and its arguments, run without a shell. No secrets: arguments are visible to everybody on the machine.
     #[serde(default, deserialize_with = "super::scalar::texts", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<super::scalar::Scalar>>")]
     pub argv: Option<Vec<String>>,
     /// Environment variables to add; may hold secrets. Each is shorter than 128 KiB.
     #[serde(default, deserialize_with = "super::scalar::text_map", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, super::scalar::Scalar>")]
     pub env: BTreeMap<String, String>,
     /// Values the process promises to write to the file named by `RUNBOOK_OUTPUT`, as `name=value` lines or
     /// `name<<END`, the value's lines, `END`.

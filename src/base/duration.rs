@@ -100,8 +100,9 @@ impl schemars::JsonSchema for HumanDuration {
         schemars::json_schema!({
             "type": "string",
             "description": "A length of time: `250ms`, `90s`, `15m`, `1h30m`, `2d`.",
-            "pattern": r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|.*\{\{.*",
-            "minLength": 2,
+            "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+            "minLength": 1,
+            "errorMessage": "not a duration: write for example `90s`, `15m` or `1h30m`",
         })
     }
 }

@@ -47,6 +47,81 @@ pub(super) fn folders() -> Vec<PathBuf> {
     [PathBuf::from("."), PathBuf::from("runbooks")].into_iter().chain(more).collect()
 }
 
+/// Is it a runbook, and not another YAML file that lies beside one?
+pub(super) fn is_runbook(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').lines().any(|line| line.starts_with("runbook:"))
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") && path.is_file()
+}
+
+/// The YAML files in some folders, not below them, sorted. A folder that is not there has none.
+pub(super) fn yaml_beside<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Vec<PathBuf> {
+    let entries = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| is_yaml(path))
+        .map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
+        .collect();
+    files.sort();
+    files
+}
+
+/// These files, and the YAML files in and below these folders, sorted. What is hidden is left out, as are folders that
+/// others fill.
+pub(super) fn yaml_files<'f>(wanted: impl IntoIterator<Item = &'f Path>) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in wanted {
+        if path.is_dir() {
+            below(path, &mut files)?;
+        } else if path.exists() {
+            files.push(path.to_owned());
+        } else {
+            return Err(CliError::usage(format!("there is no file `{}`", path.display())));
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    for entry in std::fs::read_dir(folder).map_err(|error| CliError::file(folder, error))? {
+        let entry = entry.map_err(|error| CliError::file(folder, error))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        // A link to a folder may lead back to where it stands.
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_ref()) {
+            below(&path, files)?;
+        } else if !name.starts_with('.') && is_yaml(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Puts other text into a file, all of it or nothing: readers see the old or the new, and its permissions stay.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
+    // Through a link, to the file itself: a rename would put a file in the place of the link.
+    let file = std::fs::canonicalize(path).map_err(|error| CliError::file(path, error))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = file.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let write = || {
+        let permissions = std::fs::metadata(&file)?.permissions();
+        let mut written = std::fs::File::create_new(&beside)?;
+        std::io::Write::write_all(&mut written, text.as_bytes())?;
+        written.set_permissions(permissions)?;
+        written.sync_all()?;
+        std::fs::rename(&beside, &file)
+    };
+    write().map_err(|error| {
+        let _ = std::fs::remove_file(&beside);
+        CliError::file(path, error)
+    })
+}
+
 /// The folder that relative paths in a runbook start from.
 pub(super) fn folder_of(file: &str) -> PathBuf {
     let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,116 +1,385 @@
 //! The JSON Schema of runbook files, made from the tables of fields and the parameters of every action.
+//!
+//! `enumDescriptions`, `markdownDescription` and `errorMessage` are no words of JSON Schema itself. The language servers that
+//! editors use show them; everybody else ignores them.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::action::{ErrorKind, Registry};
+use crate::action::{AnyAction, Effect, ErrorKind, Registry, Replay};
 use crate::base::HumanDuration;
-use crate::runbook::fields::{DEFINITIONS, Field, RUNBOOK, STEP};
+use crate::runbook::fields::{ACTS, COMPANY, DEFINITIONS, Field, RUNBOOK, STEP, describe, words};
+
+/// Where a template may stand for a value.
+const TEMPLATE: &str = r"\{\{";
 
 /// The whole schema (JSON Schema, draft 2020-12).
 pub fn schema(registry: &Registry) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let actions: Vec<&dyn AnyAction> = registry.iter().map(AsRef::as_ref).collect();
+    let params: Vec<Value> = actions.iter().map(|action| action.params_schema(&mut generator).to_value()).collect();
     let mut definitions = Map::new();
     for (name, fields, required) in DEFINITIONS {
-        definitions.insert((*name).to_owned(), object(fields, required));
+        definitions.insert((*name).to_owned(), object(&spoken(name), fields, required));
     }
-    let per_action: Vec<Value> = registry.iter().map(|action| per_action(action.as_ref(), &mut generator)).collect();
-    if let Some(undo) = definitions.get_mut("Undo").and_then(Value::as_object_mut) {
-        undo.insert("anyOf".to_owned(), json!(["uses", "run", "argv"].map(|act| json!({ "required": [act] }))));
-        undo.insert("allOf".to_owned(), json!(per_action));
-    }
-    if let Some(verify) = definitions.get_mut("Verify").and_then(Value::as_object_mut) {
-        verify.insert("allOf".to_owned(), json!(per_action));
-    }
-    definitions.insert("Step".to_owned(), step(per_action));
-    definitions.insert("ActionName".to_owned(), action_names(registry));
-    definitions.insert("ErrorKind".to_owned(), json!({ "enum": ErrorKind::ALL.map(ErrorKind::as_str) }));
+    definitions.insert("Step".to_owned(), object("step", STEP, &[]));
+    extend(&mut definitions, "Step", step());
+    extend(&mut definitions, "Undo", undo());
+    extend(&mut definitions, "Verify", parameters());
+    extend(&mut definitions, "Secret", one_of(&["env", "file"], "a secret has one source: `env` or `file`"));
+    extend(&mut definitions, "Approval", open_for_ever());
+    extend(&mut definitions, "Input", words_of_an_enum());
+    definitions.insert("Parameters".to_owned(), per_action(&actions, &params));
+    let in_steps = actions.iter().copied().filter(|action| action.contract().name != "shell");
+    definitions.insert("ActionName".to_owned(), action_names(std::iter::once(decide()).chain(in_steps.map(named))));
+    definitions.insert("UndoActionName".to_owned(), action_names(actions.iter().copied().map(named)));
+    let looking = actions.iter().copied().filter(|action| action.contract().effect == Effect::Read);
+    definitions.insert("LookingActionName".to_owned(), action_names(looking.map(named)));
+    definitions.insert("ErrorKind".to_owned(), error_kinds(&mut generator));
     let duration = <HumanDuration as schemars::JsonSchema>::json_schema(&mut generator).to_value();
+    definitions.insert("TemplatedDuration".to_owned(), templated_duration(&duration));
     definitions.insert("Duration".to_owned(), duration);
-    for (name, definition) in generator.take_definitions(true) {
+    let derived = generator.take_definitions(true);
+    let texts: Vec<String> =
+        derived.iter().filter(|(_, definition)| takes_any_text(definition)).map(|(name, _)| name.clone()).collect();
+    for (name, mut definition) in derived {
+        as_words(&mut definition);
+        allow_templates_within(&mut definition, &texts);
         definitions.entry(name).or_insert(definition);
     }
-    let mut whole = object(RUNBOOK, &["runbook", "steps"]);
+    for (action, params) in actions.iter().zip(&params) {
+        let title = format!("parameters of {}", action.contract().name);
+        if let Some(definition) = referred(params).and_then(|name| definitions.get_mut(name)) {
+            definition["title"] = title.into();
+        }
+    }
+    let mut whole = object("runbook", RUNBOOK, &["runbook", "steps"]);
     if let Some(top) = whole.as_object_mut() {
         top.shift_insert(0, "$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        top.shift_insert(1, "title".to_owned(), json!("Runbook"));
         top.insert("$defs".to_owned(), Value::Object(definitions));
     }
-    allow_templates(&mut whole);
+    add_markdown(&mut whole);
     whole
 }
 
-fn object(fields: &[Field], required: &[&str]) -> Value {
-    let properties: Map<String, Value> = fields
-        .iter()
-        .map(|field| {
-            let mut schema = (field.schema)();
-            if let Some(schema) = schema.as_object_mut() {
-                schema.insert("description".to_owned(), field.doc.into());
+/// A description is plain text to an editor, backticks and all. So it is given as what it is too: Markdown.
+fn add_markdown(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            for (plain, marked) in
+                [("description", "markdownDescription"), ("enumDescriptions", "markdownEnumDescriptions")]
+            {
+                let text = object.get(plain).filter(|text| !text.is_object()).cloned();
+                if let Some(text) = text.filter(|_| !object.contains_key(marked)) {
+                    object.insert(marked.to_owned(), text);
+                }
             }
-            (field.name.to_owned(), schema)
-        })
-        .collect();
-    json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+            object.values_mut().for_each(add_markdown);
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_markdown),
+        _ => {}
+    }
 }
 
-/// `if` the step uses this action, `then` its `with` must fit. Derived enums give useless messages; this gives exact ones.
-fn per_action(action: &dyn crate::action::AnyAction, generator: &mut SchemaGenerator) -> Value {
-    let name = action.contract().name;
-    let params = action.params_schema(generator).to_value();
+/// `ForEach` as people say it: `for_each`. Editors put it above what they show.
+fn spoken(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+fn object(title: &str, fields: &[Field], required: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        fields.iter().map(|field| (field.name.to_owned(), field.to_schema())).collect();
+    json!({ "title": title, "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+/// Adds what a table cannot say to its definition.
+fn extend(definitions: &mut Map<String, Value>, name: &str, more: Value) {
+    if let (Some(definition), Value::Object(more)) = (definitions.get_mut(name).and_then(Value::as_object_mut), more) {
+        definition.extend(more);
+    }
+}
+
+/// `with` as the action needs it.
+fn parameters() -> Value {
+    json!({ "allOf": [{ "$ref": "#/$defs/Parameters" }] })
+}
+
+/// Exactly one of some keys: one must be there, and none beside an earlier one.
+fn one_of(keys: &[&str], rule: &str) -> Value {
+    let any: Vec<Value> = keys.iter().map(|key| json!({ "required": [key], "errorMessage": rule })).collect();
+    json!({ "anyOf": any, "dependentSchemas": alone(keys, rule) })
+}
+
+/// What each of some keys that exclude each other forbids. Each pair once, so that one mistake has one mark.
+fn alone(keys: &[&str], rule: &str) -> Map<String, Value> {
+    let others = keys.iter().enumerate().map(|(index, key)| (key, &keys[index + 1..]));
+    others
+        .filter(|(_, others)| !others.is_empty())
+        .map(|(key, others)| ((*key).to_owned(), refused(others, rule)))
+        .collect()
+}
+
+/// Keys that may not be there, and what to say of them.
+fn refused(keys: &[&str], why: &str) -> Value {
+    let keys: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), Value::Bool(false))).collect();
+    json!({ "properties": keys, "errorMessage": why })
+}
+
+/// What a step may hold beside what it does.
+fn step() -> Value {
+    let rule = "a step does one thing: one of `uses`, `run`, `argv`, `call`, `manual`, or `approval` alone";
+    let mut some: Vec<&str> = ACTS.to_vec();
+    some.push("approval");
+    let any: Vec<Value> = some.iter().map(|key| json!({ "required": [key], "errorMessage": rule })).collect();
+    let mut beside: Vec<Value> = ACTS
+        .iter()
+        .map(|act| json!({ "if": { "required": [act] }, "then": { "allOf": misplaced(Some(act)) } }))
+        .collect();
+    let gate = json!({ "not": { "anyOf": ACTS.map(|act| json!({ "required": [act] })) }, "required": ["approval"] });
+    beside.push(json!({ "if": gate, "then": { "allOf": misplaced(None) } }));
+    let once = "a loop has no `until` and no `measure`: call a runbook for each item instead";
+    beside.push(json!({ "if": { "required": ["for_each"] }, "then": refused(&["until", "measure"], once) }));
+    beside.push(arms());
+    beside.push(json!({ "$ref": "#/$defs/Parameters" }));
+    json!({ "anyOf": any, "dependentSchemas": alone(&ACTS, rule), "allOf": beside })
+}
+
+/// The fields that mean nothing beside an act, or beside no act at all.
+fn misplaced(act: Option<&str>) -> Vec<Value> {
+    let groups = COMPANY.iter().filter(|(_, acts)| !act.is_some_and(|act| acts.contains(&act)));
+    groups
+        .map(|(fields, acts)| refused(fields, &format!("it has no meaning here: it belongs to {}", listed(acts))))
+        .collect()
+}
+
+/// `decide` has arms instead of parameters, and nothing to repeat or to undo.
+fn arms() -> Value {
+    let acts: Vec<&str> = COMPANY
+        .iter()
+        .filter(|(_, acts)| acts.contains(&"run") && acts.contains(&"uses"))
+        .flat_map(|(fields, _)| fields.iter().copied())
+        .collect();
+    let mut then = refused(&acts, "it has no meaning here: `decide` runs no action");
+    then["properties"]["with"] = json!({
+        "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/Arm" },
+        "errorMessage": "`decide` needs a list of arms: `- if: …` and `then: { … }`",
+    });
     json!({
-        "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] },
-        "then": { "properties": { "with": params } },
+        "if": { "properties": { "uses": { "const": "decide" } }, "required": ["uses"] },
+        "then": { "allOf": [then, { "required": ["with"], "errorMessage": "`decide` needs its arms in `with`" }] },
     })
 }
 
-fn step(per_action: Vec<Value>) -> Value {
-    let mut step = object(STEP, &[]);
-    let arms = json!({
-        "if": { "properties": { "uses": { "const": "decide" } }, "required": ["uses"] },
-        "then": { "required": ["with"], "properties": { "with": { "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/Arm" } } } },
+/// An undo is an action, a script or a command.
+fn undo() -> Value {
+    let acts = ["uses", "run", "argv"];
+    let mut undo = one_of(&acts, "an undo does one thing: one of `uses`, `run`, `argv`");
+    let belongs = |key: &str, to: &str| format!("it has no meaning here: `{key}` belongs to {to}");
+    undo["allOf"] = json!([
+        { "if": { "required": ["uses"] }, "then": refused(&["env"], &belongs("env", "`run` and `argv`")),
+          "else": refused(&["with"], &belongs("with", "`uses`")) },
+        { "$ref": "#/$defs/Parameters" },
+    ]);
+    undo
+}
+
+/// A question that never lapses has no time.
+fn open_for_ever() -> Value {
+    json!({
+        "if": { "properties": { "on_timeout": { "const": "hold" } }, "required": ["on_timeout"] },
+        "then": refused(&["within"], "`within` has no meaning beside `on_timeout: hold`"),
+    })
+}
+
+/// `values` and the type `enum` belong together.
+fn words_of_an_enum() -> Value {
+    json!({
+        "if": { "properties": { "type": { "const": "enum" } }, "required": ["type"] },
+        "then": { "required": ["values"], "errorMessage": "an `enum` needs its words in `values`" },
+        "else": refused(&["values"], "`values` belong to the type `enum`"),
+    })
+}
+
+/// `if` this action is used, `then` its `with` must fit. Derived enums give useless messages; this gives exact ones.
+fn per_action(actions: &[&dyn AnyAction], params: &[Value]) -> Value {
+    let cases = actions.iter().zip(params).map(|(action, params)| {
+        let name = action.contract().name;
+        let mut then = json!({ "properties": { "with": params } });
+        let needed = super::check::resolved_params(*action);
+        let needed: Vec<&str> = needed["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !needed.is_empty() {
+            then["required"] = json!(["with"]);
+            then["errorMessage"] = format!("`{name}` needs {} in `with`", listed(&needed)).into();
+        }
+        json!({ "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] }, "then": then })
     });
-    if let Some(step) = step.as_object_mut() {
-        let acts = ["uses", "run", "argv", "manual", "call", "approval"].map(|act| json!({ "required": [act] }));
-        step.insert("anyOf".to_owned(), json!(acts));
-        step.insert("allOf".to_owned(), std::iter::once(arms).chain(per_action).collect());
+    json!({ "allOf": cases.collect::<Vec<_>>() })
+}
+
+/// `a`, `b` and `c`.
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => names.concat(),
     }
-    step
 }
 
-fn action_names(registry: &Registry) -> Value {
-    let decide = json!({ "const": "decide", "description": "Chooses the first arm whose condition holds." });
-    let actions = registry.iter().map(|action| {
-        let contract = action.contract();
-        json!({ "const": contract.name, "description": contract.summary })
+fn action_names(names: impl Iterator<Item = Value>) -> Value {
+    json!({ "type": "string", "oneOf": names.collect::<Vec<_>>() })
+}
+
+fn decide() -> Value {
+    json!({
+        "const": "decide",
+        "description": "Chooses the first arm whose condition holds.",
+        "markdownDescription": "Chooses the first arm whose condition holds. The outputs are what its `then` gives.",
+    })
+}
+
+/// An action's name with a line about it; where there is room, also with what it does to the world and what it gives.
+fn named(action: &dyn AnyAction) -> Value {
+    let contract = action.contract();
+    let effect = match (contract.effect, contract.replay) {
+        (Effect::Read, _) => "It only looks.",
+        (Effect::Write, Replay::Safe | Replay::Keyed) => "It changes something; doing it again is harmless.",
+        (Effect::Write, Replay::Probe) => "It changes something; after a crash it is looked up whether it happened.",
+        (Effect::Write, Replay::Once) => "It changes something; after a crash a person must say whether it happened.",
+    };
+    let mut text = format!("{}\n\n{effect}", contract.summary);
+    if let Some(undo) = contract.undo {
+        text.push_str(&format!(" `undo: auto` {undo}."));
+    }
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let output = action.output_schema(&mut generator).to_value();
+    let output = referred(&output).and_then(|name| generator.definitions().get(name)).unwrap_or(&output);
+    let outputs = output.get("properties").and_then(Value::as_object).into_iter().flatten();
+    for (index, (name, output)) in outputs.enumerate() {
+        text.push_str(if index == 0 { "\n\nOutputs:\n" } else { "" });
+        let meaning = output.get("description").and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("\n- `{name}`: {}", meaning.replace('\n', " ")));
+    }
+    json!({ "const": contract.name, "description": contract.summary, "markdownDescription": text })
+}
+
+/// The kinds of failure, with what their own documentation says.
+fn error_kinds(generator: &mut SchemaGenerator) -> Value {
+    let mut derived = <ErrorKind as schemars::JsonSchema>::json_schema(generator).to_value();
+    as_words(&mut derived);
+    derived
+}
+
+/// Words with a meaning each are derived as a list of schemas. One list of words gives editors better messages.
+fn as_words(definition: &mut Value) {
+    let meanings: Option<Vec<(String, String)>> = definition.get("oneOf").and_then(Value::as_array).and_then(|cases| {
+        let word = |case: &Value| {
+            Some((case.get("const")?.as_str()?.to_owned(), case.get("description")?.as_str()?.to_owned()))
+        };
+        cases.iter().map(word).collect()
     });
-    json!({ "oneOf": std::iter::once(decide).chain(actions).collect::<Vec<_>>() })
+    if let (Some(meanings), Some(definition)) = (meanings, definition.as_object_mut())
+        && let Value::Object(list) = words(meanings.iter().map(|(word, meaning)| (word.as_str(), meaning.as_str())))
+    {
+        definition.remove("oneOf");
+        definition.extend(list);
+    }
 }
 
-/// Wherever an action wants a number, a boolean or a word of a list, a template may stand for it.
-fn allow_templates(schema: &mut Value) {
-    let Some(definitions) = schema.pointer_mut("/$defs").and_then(Value::as_object_mut) else { return };
-    let ours: Vec<&str> =
-        DEFINITIONS.iter().map(|(name, _, _)| *name).chain(["Step", "ActionName", "ErrorKind", "Duration"]).collect();
-    for (name, definition) in definitions.iter_mut().filter(|(name, _)| !ours.contains(&name.as_str())) {
-        let _ = name;
-        let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else { continue };
-        for property in properties.values_mut() {
-            let text_already = property.get("type").is_some_and(|kind| {
-                *kind == json!("string") || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("string")))
-            });
-            if text_already
-                || property.get("type").is_none() && property.get("$ref").is_none() && property.get("anyOf").is_none()
-            {
-                continue;
-            }
-            let description = property.get("description").cloned();
-            let mut widened = json!({ "anyOf": [property.take(), { "type": "string", "pattern": "\\{\\{" }] });
-            if let (Some(widened), Some(description)) = (widened.as_object_mut(), description) {
-                widened.insert("description".to_owned(), description);
-            }
-            *property = widened;
+fn referred(schema: &Value) -> Option<&str> {
+    schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix("#/$defs/"))
+}
+
+fn templated_duration(duration: &Value) -> Value {
+    let mut templated = duration.clone();
+    if let Some(pattern) = duration.get("pattern").and_then(Value::as_str) {
+        templated["pattern"] = format!("{pattern}|{TEMPLATE}").into();
+    }
+    templated
+}
+
+fn kind_in_words(kind: &str) -> Option<&'static str> {
+    match kind {
+        "boolean" => Some("`true` or `false`"),
+        "integer" => Some("a whole number"),
+        "number" => Some("a number"),
+        "array" => Some("a list"),
+        "object" => Some("a map"),
+        _ => None,
+    }
+}
+
+/// May it be any text? Then it may be a template as it is.
+fn takes_any_text(definition: &Value) -> bool {
+    let cases = definition.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    cases.into_iter().any(|case| {
+        case.get("type").and_then(Value::as_str) == Some("string")
+            && ["const", "enum"].iter().all(|key| case.get(key).is_none())
+    })
+}
+
+/// Wherever an action wants a number, a boolean, a list, a map or a word of a list, a template may stand for it.
+/// `texts` are the definitions that take any text.
+fn allow_templates_within(definition: &mut Value, texts: &[String]) {
+    let Some(definition) = definition.as_object_mut() else { return };
+    if let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(|property| allow_template(property, texts));
+    }
+    for list in ["items", "additionalProperties"] {
+        if let Some(inner) = definition.get_mut(list).filter(|inner| inner.is_object()) {
+            allow_template(inner, texts);
         }
     }
+    for cases in ["anyOf", "oneOf"] {
+        let cases = definition.get_mut(cases).and_then(Value::as_array_mut);
+        cases.into_iter().flatten().for_each(|case| allow_templates_within(case, texts));
+    }
+}
+
+fn allow_template(schema: &mut Value, texts: &[String]) {
+    allow_templates_within(schema, texts);
+    match referred(schema) {
+        Some("Duration") => {
+            schema["$ref"] = json!("#/$defs/TemplatedDuration");
+            return;
+        }
+        Some(name) if texts.iter().any(|text| text == name) => return,
+        Some(_) | None => {}
+    }
+    let Some(object) = schema.as_object_mut() else { return };
+    // Nothing at all is no default that anybody would want to have inserted.
+    object.retain(|key, value| key != "default" || ![json!({}), json!([])].contains(value));
+    let kinds: Vec<Value> = match object.get("type") {
+        Some(Value::Array(kinds)) => kinds.clone(),
+        Some(kind) => vec![kind.clone()],
+        None => Vec::new(),
+    };
+    if !kinds.is_empty() {
+        // It was no text, so a text in its place can only be a template.
+        if !kinds.contains(&json!("string")) {
+            let wanted = kinds.iter().find_map(|kind| kind_in_words(kind.as_str()?)).unwrap_or("something else");
+            object.insert("type".to_owned(), kinds.into_iter().chain([json!("string")]).collect());
+            object.insert("pattern".to_owned(), TEMPLATE.into());
+            object.insert("errorMessage".to_owned(), format!("{wanted} is wanted here, or a template for it").into());
+        }
+        return;
+    }
+    if !object.contains_key("$ref") && !object.contains_key("anyOf") {
+        return;
+    }
+    let doc = object.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let said: Map<String, Value> =
+        ["description", "default", "examples"].iter().filter_map(|key| object.remove_entry(*key)).collect();
+    let mut other = std::mem::take(schema);
+    // Of two alternatives that say the same, editors show both: the template says nothing.
+    describe(&mut other, &doc);
+    *schema = json!({ "anyOf": [other, { "type": "string", "pattern": TEMPLATE }] });
+    schema.as_object_mut().into_iter().for_each(|object| object.extend(said.clone()));
 }

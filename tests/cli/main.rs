@@ -18,5 +18,6 @@ mod preflight;
 mod processes;
 mod records;
 mod runs;
+mod schema;
 mod support;
 mod undo;

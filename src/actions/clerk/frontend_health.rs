@@ -18,6 +18,7 @@ pub struct FrontendHealth;
 #[serde(deny_unknown_fields)]
 pub struct ClerkFrontendHealthParams {
     /// The instance's Frontend API host, such as `clerk.example.com`.
+    #[schemars(extend("examples" = ["clerk.example.com"]))]
     pub host: String,
     /// How long each of the two exchanges may take.
     #[serde(default = "default_timeout")]

@@ -20,6 +20,7 @@ pub struct HttpGet;
 #[serde(deny_unknown_fields)]
 pub struct HttpGetParams {
     /// The address. Redirects are not followed: a redirect to a sign-in page is a finding, not a success.
+    #[schemars(extend("examples" = ["https://app.example.com/health", "{{ inputs.app_url }}/health"]))]
     pub url: String,
     /// Query parameters to add. No secrets: addresses end up in logs.
     #[serde(default)]

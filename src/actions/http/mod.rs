@@ -26,6 +26,7 @@ const KEPT: usize = 64 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// The status, or a list of them.
+    #[schemars(extend("examples" = [200, [200, 503]]))]
     pub status: Statuses,
 }
 

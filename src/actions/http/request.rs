@@ -24,6 +24,7 @@ pub struct HttpRequestParams {
     #[serde(default = "post")]
     pub method: String,
     /// The address. Redirects are not followed.
+    #[schemars(extend("examples" = ["https://app.example.com/admin/queue", "{{ inputs.app_url }}/admin/queue"]))]
     pub url: String,
     /// Query parameters to add. No secrets: addresses end up in logs.
     #[serde(default)]

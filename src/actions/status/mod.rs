@@ -20,6 +20,7 @@ pub struct Check;
 #[serde(deny_unknown_fields)]
 pub struct StatusCheckParams {
     /// The page's address, such as `https://status.clerk.com`.
+    #[schemars(extend("examples" = ["https://status.clerk.com"]))]
     pub page: String,
     /// How long each exchange may take.
     #[serde(default = "default_timeout")]

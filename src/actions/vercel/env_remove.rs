@@ -16,6 +16,7 @@ pub struct EnvRemove;
 #[serde(deny_unknown_fields)]
 pub struct VercelEnvRemoveParams {
     /// The project's name or id.
+    #[schemars(extend("examples" = ["{{ inputs.project }}"]))]
     pub project: String,
     /// The environment to remove them from. Other environments keep them.
     #[serde(default)]

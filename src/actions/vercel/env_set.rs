@@ -21,6 +21,7 @@ pub struct EnvSet;
 #[serde(deny_unknown_fields)]
 pub struct VercelEnvSetParams {
     /// The project's name or id.
+    #[schemars(extend("examples" = ["{{ inputs.project }}"]))]
     pub project: String,
     /// The environment the variables are for. Other environments keep what they have.
     #[serde(default)]

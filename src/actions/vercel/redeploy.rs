@@ -28,6 +28,7 @@ pub struct Redeploy;
 #[serde(deny_unknown_fields)]
 pub struct VercelRedeployParams {
     /// The project's name or id.
+    #[schemars(extend("examples" = ["{{ inputs.project }}"]))]
     pub project: String,
     /// Which of its environments to deploy to.
     #[serde(default)]
