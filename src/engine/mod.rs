@@ -1,6 +1,7 @@
 //! Who does it: drives a run by its decisions, records every step of it, and lets people and the world answer.
 
 mod attempt;
+mod describe;
 mod embedded;
 mod people;
 
@@ -25,8 +26,9 @@ impl Locks for NoLocks {
     fn release(&self, _run: &crate::base::RunId) {}
 }
 
+pub use describe::{describe, describe_doubtful};
 pub use embedded::{Embedded, Ending, EngineError, Parts, Stop};
-pub use people::{Approvers, ApproversError, Nobody, People, Question, Refusal, Reply};
+pub use people::{Approvers, ApproversError, Nobody, People, Question, Refusal, Reply, read_answers};
 
 use crate::base::StepPath;
 use crate::run::Recorded;

@@ -245,7 +245,7 @@ impl Approvers {
 }
 
 /// The answers with their types, defaults filled in. An answer to what was not asked is refused like one that does not fit.
-pub(super) fn read_answers(
+pub fn read_answers(
     asked: &IndexMap<String, AskField>,
     answers: &IndexMap<String, Value>,
 ) -> Result<IndexMap<String, Value>, Refusal> {

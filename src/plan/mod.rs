@@ -311,7 +311,7 @@ fn undo_of(step: &Step, registry: &Registry) -> Option<(Contract, String)> {
 }
 
 /// Every template of a step, each with its path below the step.
-fn templates(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Template)> {
+pub(crate) fn templates(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Template)> {
     let mut found = Vec::new();
     match &step.does {
         Does::Action { uses, with } if uses == "shell" => {
@@ -357,7 +357,7 @@ fn path(parts: &[&str]) -> Vec<String> {
 }
 
 /// Every expression of a step, each with its path below the step.
-fn expressions(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Expression)> {
+pub(crate) fn expressions(step: &Step) -> Vec<(Vec<String>, &crate::runbook::Expression)> {
     let mut found = Vec::new();
     if let Some(condition) = &step.condition {
         found.push((path(&["if"]), condition));
@@ -498,6 +498,13 @@ impl Plan {
     pub fn in_folder(mut self, folder: PathBuf) -> Self {
         self.folder = folder;
         self
+    }
+
+    /// The same plan with other inputs. The runbook is not looked at again.
+    pub fn with_inputs(&self, given: &BTreeMap<String, Value>) -> Result<Self, Vec<InputProblem>> {
+        let inputs = resolve_inputs(&self.shape.runbook.inputs, given)?;
+        let digest = digest(self.format, &self.shape, &self.called, &inputs);
+        Ok(Self { inputs, digest, ..self.clone() })
     }
 
     /// The values of all inputs.

@@ -16,4 +16,4 @@ pub use reporter::{LogReporter, ReadError, check_template, render_with, summary,
 pub use summary::{
     Evidence, FollowUp, GateAnswer, GateRow, KeyTimes, MeasureRow, Standing, StepRow, Summary, SummaryError, UndoneRow,
 };
-pub use words::{Kind, Line};
+pub use words::{Kind, Line, lines_of};

@@ -101,6 +101,12 @@ pub(super) fn apply(state: &mut RunState, recorded: &Recorded) -> Result<Vec<Lin
     Ok(lines)
 }
 
+/// What a run's events tell, all lines of it: also those that only pass by.
+pub fn lines_of(plan: &std::sync::Arc<crate::plan::Plan>, events: &[Recorded]) -> Vec<Line> {
+    let mut state = RunState::new(std::sync::Arc::clone(plan));
+    events.iter().map_while(|recorded| apply(&mut state, recorded).ok()).flatten().collect()
+}
+
 /// Events that can end or undo a step.
 fn may_move_measures(event: &Event) -> bool {
     match event {

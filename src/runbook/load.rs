@@ -96,7 +96,7 @@ pub fn load_in(folder: &Path, source: Arc<Source>) -> Result<Loaded, Vec<Diagnos
 }
 
 /// Reads a file. The error says why it cannot be read.
-fn read(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
+pub fn read(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
     let name = path.display().to_string();
     match std::fs::read(path) {
         Ok(bytes) => match String::from_utf8(bytes) {

@@ -8,7 +8,7 @@ mod load;
 mod mend;
 pub mod node;
 mod place;
-mod read;
+pub(crate) mod read;
 mod step;
 pub mod template;
 mod top;
@@ -19,5 +19,5 @@ pub use document::{
     Templated, Undo, Until, Verify, call_key,
 };
 pub use input::{InputProblem, resolve as resolve_inputs};
-pub use load::{Loaded, load, load_as, load_file, load_in};
+pub use load::{Loaded, load, load_as, load_file, load_in, read as read_source};
 pub use template::{Expression, Scope, Template, TemplateError};

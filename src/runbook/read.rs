@@ -13,37 +13,37 @@ use crate::base::diagnostic::nearest;
 use crate::base::{Code, Diagnostic, HumanDuration, Source, Span};
 
 /// Collects problems while it reads.
-pub(super) struct Reader<'s> {
-    pub(super) source: &'s Arc<Source>,
-    pub(super) problems: Vec<Diagnostic>,
+pub(crate) struct Reader<'s> {
+    pub(crate) source: &'s Arc<Source>,
+    pub(crate) problems: Vec<Diagnostic>,
 }
 
 /// The entries of a map whose keys are known.
-pub(super) struct Fields<'n> {
+pub(crate) struct Fields<'n> {
     entries: Vec<(&'n Key, &'n Node)>,
     /// Where the map stands, for what is missing from it.
-    pub(super) span: Span,
+    pub(crate) span: Span,
 }
 
 impl<'n> Fields<'n> {
     /// The entry of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| *node)
     }
 
     /// The key of this name.
-    pub(super) fn key(&self, name: &str) -> Option<&'n Key> {
+    pub(crate) fn key(&self, name: &str) -> Option<&'n Key> {
         self.entries.iter().find(|(key, _)| key.text == name).map(|(key, _)| *key)
     }
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(source: &'s Arc<Source>) -> Self {
+    pub(crate) fn new(source: &'s Arc<Source>) -> Self {
         Self { source, problems: Vec::new() }
     }
 
     /// Keeps an error.
-    pub(super) fn error(&mut self, span: Span, code: Code, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn error(&mut self, span: Span, code: Code, message: impl Into<String>) -> &mut Diagnostic {
         self.problems.push(Diagnostic::error(self.source, span, code, message));
         let last = self.problems.len() - 1;
         &mut self.problems[last]
@@ -56,7 +56,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The entries of a map with any keys; duplicates are reported and the first one counts.
-    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n Key, &'n Node)> {
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n Key, &'n Node)> {
         let Content::Map(entries) = &node.content else {
             self.wrong_type(node, what, "a map");
             return Vec::new();
@@ -79,7 +79,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The entries of a map whose keys are known; unknown ones are reported with the nearest known one.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[Field]) -> Option<Fields<'n>> {
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[Field]) -> Option<Fields<'n>> {
         if !matches!(node.content, Content::Map(_)) {
             self.wrong_type(node, what, "a map");
             return None;
@@ -105,7 +105,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A text; numbers and booleans are taken as they are written.
-    pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.content {
             Content::Text(text) => Some(text.clone()),
             Content::Number(number) => Some(number.to_string()),
@@ -118,7 +118,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
         match &node.content {
             Content::Bool(value) => Some(*value),
             Content::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_lowercase().as_str()) => {
@@ -139,7 +139,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A whole number from 1.
-    pub(super) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
+    pub(crate) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
         let number = match &node.content {
             Content::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n >= 1),
             _ => None,
@@ -151,7 +151,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A length of time.
-    pub(super) fn duration(&mut self, node: &Node, what: &str) -> Option<HumanDuration> {
+    pub(crate) fn duration(&mut self, node: &Node, what: &str) -> Option<HumanDuration> {
         let text = match &node.content {
             Content::Text(text) => text.clone(),
             Content::Number(number) => number.to_string(),
@@ -174,7 +174,7 @@ impl<'s> Reader<'s> {
     }
 
     /// One of some words.
-    pub(super) fn word<T>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T>
+    pub(crate) fn word<T>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T>
     where
         T: Copy,
     {
@@ -195,7 +195,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A list of nodes.
-    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         match &node.content {
             Content::List(items) => items,
             _ => {
@@ -206,12 +206,12 @@ impl<'s> Reader<'s> {
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
         self.list(node, what).iter().filter_map(|item| self.text(item, what)).collect()
     }
 
     /// A text that may hold `{{ … }}`; its syntax is checked here.
-    pub(super) fn template(&mut self, node: &Node, what: &str) -> Option<Template> {
+    pub(crate) fn template(&mut self, node: &Node, what: &str) -> Option<Template> {
         let template = Template(self.text(node, what)?);
         if !template.is_plain()
             && let Err(error) = template.references()
@@ -222,7 +222,7 @@ impl<'s> Reader<'s> {
     }
 
     /// An expression; its syntax is checked here.
-    pub(super) fn expression(&mut self, node: &Node, what: &str) -> Option<Expression> {
+    pub(crate) fn expression(&mut self, node: &Node, what: &str) -> Option<Expression> {
         let expression = Expression(self.text(node, what)?);
         if let Err(error) = expression.references() {
             self.template_error(node, &expression.0, &error);
@@ -234,14 +234,14 @@ impl<'s> Reader<'s> {
     }
 
     /// Keeps a problem inside a text, with the caret under the exact words.
-    pub(super) fn template_error(&mut self, node: &Node, decoded: &str, error: &TemplateError) {
+    pub(crate) fn template_error(&mut self, node: &Node, decoded: &str, error: &TemplateError) {
         let problem = template_problem(self.source, node, decoded, error);
         self.problems.push(problem);
     }
 }
 
 /// A problem inside a text, with the caret under the exact words.
-pub(super) fn template_problem(source: &Arc<Source>, node: &Node, decoded: &str, error: &TemplateError) -> Diagnostic {
+pub(crate) fn template_problem(source: &Arc<Source>, node: &Node, decoded: &str, error: &TemplateError) -> Diagnostic {
     let span = match &error.range {
         Some(range) => locate(source, node.span, decoded, range),
         None => node.span,

@@ -17,12 +17,11 @@ use super::{Approvers, Locks, Notice, People};
 use crate::action::{ActionError, Doors, Effect, ErrorKind, Intent, Registry, Replay};
 use crate::base::secret::disarm_json;
 use crate::base::{Attempt, StepPath};
-use crate::plan::show_secrets;
 use crate::run::{
     AttemptResult, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, Tried, UndoResult,
     UndoState, after_attempt, after_undo, decide, returned, take_turn,
 };
-use crate::runbook::{Does, Step, Undo};
+use crate::runbook::{Step, Undo};
 use crate::runlog::{Inbox, RunLog};
 
 /// How a drive of a run ended.
@@ -376,15 +375,7 @@ impl Embedded {
     }
 
     fn describe(&self, step: &Step, params: &Value) -> Vec<Intent> {
-        let mut does = match &step.does {
-            Does::Action { uses, .. } => {
-                self.parts.registry.get(uses).and_then(|action| action.describe(params)).unwrap_or_default()
-            }
-            Does::Call(call) => vec![Intent::note(format!("runs {} with {params}", call.file))],
-            Does::Decide(_) | Does::Manual(_) | Does::Gate => Vec::new(),
-        };
-        does.iter_mut().for_each(show_secrets);
-        does
+        super::describe(&self.parts.registry, step, params)
     }
 
     fn begin_undo(&mut self, path: &StepPath) -> Result<(), EngineError> {

@@ -14,12 +14,11 @@ use super::launch::{For, no_such_action};
 use super::{Asked, Embedded, Ending, EngineError, Subject};
 use crate::action::{ActionError, Intent, Probed};
 use crate::base::{Attempt, StepPath};
-use crate::plan::show_secrets;
 use crate::run::{
     AttemptResult, Directive, Doubt, Event, Kept, ManualResult, Next, Rendering, StepState, Timer, UndoState,
     after_attempt,
 };
-use crate::runbook::{Does, Undo};
+use crate::runbook::Does;
 
 impl Embedded {
     /// Puts standing directives to the world: questions to people, probes, the request to stop.
@@ -70,18 +69,8 @@ impl Embedded {
 
     /// What a step, or its undo, was doing when it was lost sight of.
     fn doubtful(&self, path: &StepPath, undo: bool) -> Vec<Intent> {
-        let step = self.written(path);
         let Some(record) = self.parts.state.record(path) else { return Vec::new() };
-        match &step.undo {
-            Some(Undo::Action { uses, .. }) if undo => {
-                let params = record.undo_params.as_ref().map(Kept::value).unwrap_or_default();
-                let action = self.parts.registry.get(uses);
-                let mut does = action.and_then(|action| action.describe(&params)).unwrap_or_default();
-                does.iter_mut().for_each(show_secrets);
-                does
-            }
-            _ => self.describe(step, &record.params.as_ref().map(Kept::value).unwrap_or_default()),
-        }
+        super::super::describe_doubtful(&self.parts.registry, self.written(path), record, undo)
     }
 
     fn ask(&mut self, id: &StepPath) {
