@@ -18,3 +18,4 @@ pub mod report;
 pub mod run;
 pub mod runbook;
 pub mod runlog;
+pub mod testing;

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 9] = [
     &["run"],
     &["runlog"],
     &["engine", "actions", "report"],
-    &["drill", "preflight", "serve"],
+    &["drill", "preflight", "serve", "testing"],
     &["cli"],
 ];
 

@@ -48,10 +48,8 @@ pub(super) fn runbooks(typed: &OsStr) -> Vec<CompletionCandidate> {
     for folder in find::folders() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-            let looks_like_one = std::fs::read_to_string(&path)
-                .is_ok_and(|text| is_yaml && text.lines().any(|line| line.starts_with("runbook:")));
-            if let (true, Some(name)) = (looks_like_one, path.file_stem().and_then(OsStr::to_str)) {
+            let is_one = find::is_runbook(&path);
+            if let (true, Some(name)) = (is_one, path.file_stem().and_then(OsStr::to_str)) {
                 found.push(name.to_owned());
             }
         }

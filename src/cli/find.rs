@@ -18,9 +18,21 @@ pub(super) fn runbook(wanted: &str) -> Result<Loaded, CliError> {
     load_file(&path(wanted)?).map_err(CliError::Diagnostics)
 }
 
+/// Is it the file with a runbook's tests?
+pub(super) fn is_test(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.ends_with(".test.yaml") || name.ends_with(".test.yml")
+}
+
 /// The file that was asked for.
 pub(super) fn path(wanted: &str) -> Result<PathBuf, CliError> {
     let direct = PathBuf::from(wanted);
+    if is_test(&direct) {
+        return Err(CliError::Usage {
+            message: format!("`{wanted}` holds the tests of a runbook, and is none"),
+            hint: Some(format!("run them: runbook test {wanted}")),
+        });
+    }
     if direct.exists() {
         return Ok(direct);
     }
@@ -47,9 +59,21 @@ pub(super) fn folders() -> Vec<PathBuf> {
     [PathBuf::from("."), PathBuf::from("runbooks")].into_iter().chain(more).collect()
 }
 
-/// Is it a runbook, and not another YAML file that lies beside one?
-pub(super) fn is_runbook(text: &str) -> bool {
-    text.trim_start_matches('\u{feff}').lines().any(|line| line.starts_with("runbook:"))
+/// Does a file look like a runbook? Read without YAML, so that one which is broken is checked and not skipped.
+pub(super) fn is_runbook(path: &Path) -> bool {
+    is_yaml(path)
+        && !is_test(path)
+        && std::fs::read(path).is_ok_and(|bytes| names_a_runbook(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Does `runbook` stand among the keys at its top? Those of a scenario may follow one of that name.
+fn names_a_runbook(text: &str) -> bool {
+    let mut keys = text.trim_start_matches('\u{FEFF}').lines().filter_map(|line| {
+        let (key, _) = line.trim_start_matches(['{', ' ']).split_once(':')?;
+        let is_top = line.starts_with(|c: char| c.is_alphabetic() || ['"', '\'', '{'].contains(&c));
+        is_top.then(|| key.trim().trim_matches(['"', '\'']))
+    });
+    keys.find(|key| ["runbook", "scenario"].contains(key)) == Some("runbook")
 }
 
 fn is_yaml(path: &Path) -> bool {
@@ -126,4 +150,26 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
 pub(super) fn folder_of(file: &str) -> PathBuf {
     let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runbook_is_known_by_its_top() {
+        for text in [
+            "runbook: a\n",
+            "# note\ntitle: x\nrunbook: a\n",
+            "\u{FEFF}runbook: a\r\n",
+            "\"runbook\": a\n",
+            "{ runbook: a, steps: {} }\n",
+            "runbook: a\nsteps: [\n",
+        ] {
+            assert!(names_a_runbook(text), "{text}");
+        }
+        for text in ["groups: {}\n", "scenario: s\nrunbook: a\n", "a:\n  runbook: x\n", "# runbook: a\n", ""] {
+            assert!(!names_a_runbook(text), "{text}");
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod runs;
 mod schema;
 mod show;
 mod terminal;
+mod test;
 mod undo;
 mod verify;
 mod watch;
@@ -61,6 +62,8 @@ enum Command {
     Run(run::Run),
     /// Rehearse a runbook against stand-ins on this machine. No account is needed.
     Drill(drill::Drill),
+    /// Run the tests of runbooks: canned results, a clock of their own, and no account.
+    Test(test::Test),
     /// Go on with a run that was stopped, killed, or waits for a person.
     Resume(resume::Resume),
     /// Follow a run that another process leads.
@@ -110,6 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Preflight(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
+        Command::Test(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Watch(command) => command.run(),
         Command::Approve(command) => command.run(crate::run::Answer::Approve),

@@ -1,24 +1,25 @@
-//! `runbook schema`: the JSON Schema of runbook files, put where editors look for it.
+//! `runbook schema`: the JSON Schemas of runbooks and of what belongs to them, put where editors look for them.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::errors::CliError;
 use super::exit::Exit;
 use super::find;
 
-/// Where the schema is kept when no runbook says where, relative to the folder the command runs in.
-const DEFAULT: &str = "schemas/runbook.schema.json";
 /// How a file names its schema to a language server.
 const MODELINE: &str = "# yaml-language-server: $schema=";
 
 /// Arguments of `runbook schema`.
 #[derive(Debug, Args)]
 pub(super) struct Schema {
+    /// What it describes.
+    #[arg(long, value_enum, default_value_t = Of::Runbook)]
+    of: Of,
     /// Runbooks, or folders with some, that name the schema's file in their first line; or that file itself, a `.json`.
-    /// Without any: the runbooks in this folder and in `runbooks/`.
+    /// Without any: the runbooks in this folder and in `runbooks/`. The same for tests.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write it where the runbooks look for it, instead of printing it.
@@ -32,6 +33,40 @@ pub(super) struct Schema {
     modeline: bool,
 }
 
+/// What a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// Runbooks.
+    Runbook,
+    /// Tests of runbooks.
+    Test,
+}
+
+impl Of {
+    fn schema(self) -> serde_json::Value {
+        match self {
+            Self::Runbook => crate::plan::schema(&crate::actions::builtin()),
+            Self::Test => crate::testing::schema(),
+        }
+    }
+
+    /// Where the schema is kept when no file says where, relative to the folder the command runs in.
+    fn usual_place(self) -> &'static str {
+        match self {
+            Self::Runbook => "schemas/runbook.schema.json",
+            Self::Test => "schemas/test.schema.json",
+        }
+    }
+
+    /// Is this a file that it describes, in which people write?
+    fn describes(self, file: &Path) -> bool {
+        match self {
+            Self::Runbook => find::is_runbook(file),
+            Self::Test => find::is_test(file),
+        }
+    }
+}
+
 /// The files the schema belongs into, and the runbooks that do not say where.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -42,7 +77,7 @@ struct Wanted {
 
 impl Schema {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        let schema = crate::plan::schema(&crate::actions::builtin());
+        let schema = self.of.schema();
         let text =
             format!("{}\n", serde_json::to_string_pretty(&schema).map_err(|error| CliError::Output(error.into()))?);
         if !self.write && !self.check {
@@ -69,7 +104,7 @@ impl Schema {
             return Ok(Exit::Succeeded);
         }
         for target in wanted.targets.keys() {
-            refuse_foreign(target)?;
+            refuse_foreign(target, &schema)?;
         }
         for target in wanted.targets.keys() {
             if let Some(folder) = target.parent() {
@@ -110,10 +145,10 @@ impl Schema {
             Vec::new()
         };
         for file in found {
-            let text = std::fs::read_to_string(&file).map_err(|error| CliError::file(&file, error))?;
-            if !find::is_runbook(&text) {
+            if !self.of.describes(&file) {
                 continue;
             }
+            let text = std::fs::read_to_string(&file).map_err(|error| CliError::file(&file, error))?;
             match named_schema(&text) {
                 None => wanted.unnamed.push(file),
                 // What is on the network is somebody else's to write.
@@ -134,7 +169,7 @@ impl Schema {
             wanted.targets.entry(schema.clone()).or_default();
         }
         if wanted.targets.is_empty() {
-            wanted.targets.insert(PathBuf::from(DEFAULT), Vec::new());
+            wanted.targets.insert(PathBuf::from(self.of.usual_place()), Vec::new());
         }
         Ok(wanted)
     }
@@ -147,17 +182,16 @@ fn named_schema(text: &str) -> Option<&str> {
     comments.filter_map(|line| line.strip_prefix(MODELINE)).map(str::trim).next()
 }
 
-/// Does not write over what is no schema of runbooks: a slip in a first line must not cost a file.
-fn refuse_foreign(target: &Path) -> Result<(), CliError> {
+/// Does not write over what is no version of this schema: a slip in a first line must not cost a file.
+fn refuse_foreign(target: &Path, schema: &serde_json::Value) -> Result<(), CliError> {
     let Ok(text) = std::fs::read_to_string(target) else { return Ok(()) };
-    let title = serde_json::from_str::<serde_json::Value>(&text).ok();
-    let title = title.as_ref().and_then(|schema| schema.get("title")?.as_str());
-    if title.is_some_and(|title| title.eq_ignore_ascii_case("runbook")) || text.trim().is_empty() {
+    let there = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
+    if text.trim().is_empty() || there.get("title").is_some_and(|title| Some(title) == schema.get("title")) {
         return Ok(());
     }
     Err(CliError::Usage {
-        message: format!("`{}` is there, and is no schema of runbooks; nothing was written", target.display()),
-        hint: Some("name another file in the runbook's first line, or move that one away".to_owned()),
+        message: format!("`{}` is there, and is not this schema; nothing was written", target.display()),
+        hint: Some("name another file in the first line, or move that one away".to_owned()),
     })
 }
 

@@ -20,16 +20,21 @@ pub struct Field {
     pub examples: &'static [&'static str],
 }
 
-const fn field(name: &'static str, doc: &'static str, schema: fn() -> Value) -> Field {
+/// A field of which no more is to be said.
+pub const fn field(name: &'static str, doc: &'static str, schema: fn() -> Value) -> Field {
     Field { name, doc, schema, default: None, examples: &[] }
 }
 
 impl Field {
-    const fn default(self, default: &'static str) -> Self {
+    /// Says what it is where it is left out.
+    #[must_use]
+    pub const fn default(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
     }
 
-    const fn examples(self, examples: &'static [&'static str]) -> Self {
+    /// Shows what an author might write.
+    #[must_use]
+    pub const fn examples(self, examples: &'static [&'static str]) -> Self {
         Self { examples, ..self }
     }
 

@@ -65,8 +65,8 @@ fn what_is_no_schema_of_runbooks_is_not_written_over() {
     let said = place.run(&["schema", "--write"]);
     assert_eq!(
         said.stderr,
-        "error: `package.json` is there, and is no schema of runbooks; nothing was written\n  help: name another file in \
-         the runbook's first line, or move that one away\n"
+        "error: `package.json` is there, and is not this schema; nothing was written\n  help: name another file in the first \
+         line, or move that one away\n"
     );
     assert_eq!((said.code, place.read("package.json").as_str()), (Some(2), "{ \"name\": \"x\" }\n"));
 }

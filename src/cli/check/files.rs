@@ -93,49 +93,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         }
         if entry.file_type()?.is_dir() {
             collect(&path, files)?;
-        } else if is_runbook(&path) {
+        } else if find::is_runbook(&path) {
             files.push(path);
         }
     }
     Ok(())
-}
-
-/// Does it look like a runbook? Read without YAML, so that one which is broken is checked and not skipped.
-fn is_runbook(path: &Path) -> bool {
-    let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_test = name.ends_with(".test.yaml") || name.ends_with(".test.yml");
-    is_yaml && !is_test && std::fs::read(path).is_ok_and(|bytes| names_a_runbook(&String::from_utf8_lossy(&bytes)))
-}
-
-/// Does `runbook` stand among the keys at its top? Those of a scenario may follow one of that name.
-fn names_a_runbook(text: &str) -> bool {
-    let mut keys = text.trim_start_matches('\u{FEFF}').lines().filter_map(|line| {
-        let (key, _) = line.trim_start_matches(['{', ' ']).split_once(':')?;
-        let is_top = line.starts_with(|c: char| c.is_alphabetic() || ['"', '\'', '{'].contains(&c));
-        is_top.then(|| key.trim().trim_matches(['"', '\'']))
-    });
-    keys.find(|key| ["runbook", "scenario"].contains(key)) == Some("runbook")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_runbook_is_known_by_its_top() {
-        for text in [
-            "runbook: a\n",
-            "# note\ntitle: x\nrunbook: a\n",
-            "\u{FEFF}runbook: a\r\n",
-            "\"runbook\": a\n",
-            "{ runbook: a, steps: {} }\n",
-            "runbook: a\nsteps: [\n",
-        ] {
-            assert!(names_a_runbook(text), "{text}");
-        }
-        for text in ["groups: {}\n", "scenario: s\nrunbook: a\n", "a:\n  runbook: x\n", "# runbook: a\n", ""] {
-            assert!(!names_a_runbook(text), "{text}");
-        }
-    }
 }
