@@ -202,7 +202,7 @@ pub(super) fn findings(loaded: &Loaded) -> Result<Vec<Diagnostic>, CliError> {
 }
 
 /// Gates that name groups nobody has written down: nobody could ever open them.
-fn unknown_groups(loaded: &Loaded, approvers: &Approvers) -> Vec<Diagnostic> {
+pub(super) fn unknown_groups(loaded: &Loaded, approvers: &Approvers) -> Vec<Diagnostic> {
     let Runbook { steps, finally, .. } = loaded.runbook.as_ref();
     let mut problems = Vec::new();
     for (section, steps) in [("steps", steps), ("finally", finally)] {

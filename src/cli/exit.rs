@@ -25,6 +25,8 @@ pub(super) enum Exit {
     Cancelled,
     /// 8: a gate was answered with no, or not at all.
     Rejected,
+    /// 9: a policy denies it.
+    Denied,
     /// 10: something the run needs is not there.
     Preflight,
     /// 11: another process runs this run.
@@ -45,6 +47,7 @@ impl From<Exit> for ExitCode {
             Exit::Stuck => 6,
             Exit::Cancelled => 7,
             Exit::Rejected => 8,
+            Exit::Denied => 9,
             Exit::Preflight => 10,
             Exit::Locked => 11,
             Exit::Internal => 70,

@@ -4,6 +4,7 @@ mod answer;
 mod cancel;
 mod check;
 mod completions;
+mod diff;
 mod drill;
 mod drive;
 mod env;
@@ -13,10 +14,12 @@ mod explain;
 mod export;
 mod find;
 mod flags;
+mod git;
 mod known;
 mod locks;
 mod measures;
 mod plan;
+mod policy;
 mod preflight;
 mod prune;
 mod report;
@@ -29,6 +32,7 @@ mod terminal;
 mod test;
 mod undo;
 mod verify;
+mod version;
 mod watch;
 
 use std::ffi::OsString;
@@ -58,6 +62,8 @@ enum Command {
     Plan(plan::Plan),
     /// Look beforehand for everything that a run would miss: secrets, tokens, tools, hosts, approvers. Writes nothing.
     Preflight(preflight::Preflight),
+    /// Show what two versions of a runbook mean differently, and whether that makes it riskier. Runs nothing.
+    Diff(diff::Diff),
     /// Run a runbook.
     Run(run::Run),
     /// Rehearse a runbook against stand-ins on this machine. No account is needed.
@@ -111,6 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Preflight(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Test(command) => command.run(),

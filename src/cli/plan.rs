@@ -44,6 +44,8 @@ pub(super) struct Plan {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     format: PlanFormat,
+    #[command(flatten)]
+    policy: super::policy::PolicyFlag,
 }
 
 /// How a plan is printed.
@@ -73,7 +75,7 @@ impl Plan {
             plan::build(&loaded, &registry, &self.inputs.values()?)?.in_folder(find::folder_of(&loaded.source.name));
         let preview = self.preview(&plan, &registry)?;
         self.print(&preview)?;
-        Ok(Exit::Succeeded)
+        self.policy.of_plan(&loaded, &preview, &registry)
     }
 
     /// The plan with what is supposed, what is read live, who may answer, and what past runs took.

@@ -158,10 +158,15 @@ impl Approvers {
         let path = folder.join("approvers.yaml");
         let refuse = |reason: String| ApproversError { path: path.display().to_string(), reason };
         match std::fs::read_to_string(&path) {
-            Ok(text) => serde_yaml::from_str(&text).map_err(|error| refuse(error.to_string())),
+            Ok(text) => Self::read(&path.display().to_string(), &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(refuse(error.to_string())),
         }
+    }
+
+    /// Reads the text of such a file.
+    pub fn read(name: &str, text: &str) -> Result<Self, ApproversError> {
+        serde_yaml::from_str(text).map_err(|error| ApproversError { path: name.to_owned(), reason: error.to_string() })
     }
 
     /// Members by group.

@@ -7,7 +7,7 @@ mod uses;
 
 pub use fate::Fate;
 pub use known::input_values;
-pub(super) use known::known_scope;
+pub(super) use known::{Known, known_scope, pieces};
 pub use nested::{PlannedCall, PlannedItem, PlannedLock, PlannedLoop};
 pub use uses::{Gated, Purpose, Use, Uses, stands_before_the_run, uses};
 
@@ -19,7 +19,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::fate::{Outlook, outlooks};
-use self::known::Known;
 use self::nested::{call_ahead, locks_ahead, loop_ahead};
 use super::blast::{BlastRadius, WriteTarget, blast_radius, writes_to};
 use super::suppose::Supposed;

@@ -2,9 +2,11 @@
 
 mod blast;
 mod check;
+pub mod diff;
 mod draw;
 mod intent;
 mod locks;
+pub mod policy;
 mod readable;
 mod schema;
 mod suppose;

@@ -1,6 +1,9 @@
 //! Loads a runbook: YAML with places, then types, with every problem reported at once.
 
 mod calls;
+mod files;
+
+pub use files::{Disk, Files};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +39,11 @@ impl Loaded {
     /// Is there something at this path?
     pub fn has(&self, path: &[&str]) -> bool {
         path.split_last().is_none_or(|(last, before)| self.has(before) && self.node.at(before).child(last).is_some())
+    }
+
+    /// The whole file as a tree, for whoever asks for many places.
+    pub fn tree(&self) -> &Node {
+        &self.node
     }
 
     /// The text at a path, if one stands there.
@@ -76,29 +84,38 @@ impl Loaded {
 
 /// Loads a file, and every runbook that it calls.
 pub fn load_file(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut loaded = load(read(path)?)?;
-    calls::load_called(&mut loaded, path.parent().unwrap_or(Path::new("")), Some(path));
+    load_from(&Disk, path)
+}
+
+/// Loads a file, and every runbook that it calls, from wherever files come from.
+pub fn load_from(files: &dyn Files, path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut loaded = load(read(files, path)?)?;
+    calls::load_called(files, &mut loaded, path.parent().unwrap_or(Path::new("")), Some(path));
     Ok(loaded)
 }
 
 /// Loads a text that is to stand in a file, as an editor holds it, and every runbook that it calls.
 pub fn load_as(path: &Path, text: String) -> Result<Loaded, Vec<Diagnostic>> {
     let mut loaded = load(Source::new(path.display().to_string(), text))?;
-    calls::load_called(&mut loaded, path.parent().unwrap_or(Path::new("")), Some(path));
+    calls::load_called(&Disk, &mut loaded, path.parent().unwrap_or(Path::new("")), Some(path));
     Ok(loaded)
 }
 
 /// Loads a text that stands in no file, and every runbook that it calls, whose files are looked for from `folder`.
 pub fn load_in(folder: &Path, source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let mut loaded = load(source)?;
-    calls::load_called(&mut loaded, folder, None);
+    calls::load_called(&Disk, &mut loaded, folder, None);
     Ok(loaded)
 }
 
 /// Reads a file. The error says why it cannot be read.
-pub fn read(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
-    let name = path.display().to_string();
-    match std::fs::read(path) {
+pub fn read_source(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
+    read(&Disk, path)
+}
+
+fn read(files: &dyn Files, path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
+    let name = files.name(path);
+    match files.read(path) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Source::new(name, text)),
             Err(error) => {

@@ -19,5 +19,5 @@ pub use document::{
     Templated, Undo, Until, Verify, call_key,
 };
 pub use input::{InputProblem, resolve as resolve_inputs};
-pub use load::{Loaded, load, load_as, load_file, load_in, read as read_source};
+pub use load::{Disk, Files, Loaded, load, load_as, load_file, load_from, load_in, read_source};
 pub use template::{Expression, Scope, Template, TemplateError};

@@ -15,7 +15,7 @@ use crate::runbook::{Expression, InputType, Runbook, Scope, Template, TemplateEr
 
 /// What is known of one runbook of a plan.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(in crate::plan) struct Known {
     scope: Scope,
     /// Inputs of a called runbook that only the run can tell.
     later: BTreeSet<String>,
@@ -27,6 +27,18 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What is known of a runbook that nobody has given inputs: its defaults.
+    pub(in crate::plan) fn by_default(runbook: &Runbook) -> Self {
+        let defaults = runbook.inputs.iter().filter_map(|(name, input)| {
+            let default = input.default.as_ref()?;
+            Some((name.clone(), input.read(default).unwrap_or_else(|_| default.clone())))
+        });
+        let defaults: IndexMap<String, Value> = defaults.collect();
+        let later = runbook.inputs.keys().filter(|name| !defaults.contains_key(*name)).cloned().collect();
+        let scope = known_scope(runbook, &defaults);
+        Self { scope, later, steps: Arc::default(), item: None, supposed: Supposed::default() }
+    }
+
     pub(super) fn of(plan: &Plan, later: BTreeSet<String>, supposed: Supposed) -> Self {
         let inputs = plan.inputs().iter().filter(|(name, _)| !later.contains(*name));
         let inputs: IndexMap<String, Value> = inputs.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -95,7 +107,7 @@ impl Known {
     }
 
     /// A value with everything expanded that is known; the rest stands as `‹expression›`.
-    pub(super) fn ahead(&self, templated: &Templated) -> Value {
+    pub(in crate::plan) fn ahead(&self, templated: &Templated) -> Value {
         templated
             .render_with(&mut |template| Ok::<_, TemplateError>(self.expanded(template)))
             .unwrap_or_else(|(_, error)| Value::String(format!("‹{}›", error.message)))
@@ -107,7 +119,7 @@ impl Known {
         all
     }
 
-    pub(super) fn text(&self, template: &Template) -> String {
+    pub(in crate::plan) fn text(&self, template: &Template) -> String {
         let shown = match self.expanded(template) {
             Value::String(text) => text,
             other => other.to_string(),
@@ -174,7 +186,7 @@ pub fn input_values(runbook: &Runbook, inputs: &IndexMap<String, Value>) -> mini
 }
 
 /// A template cut into text and expansions.
-fn pieces(text: &str) -> Vec<(&str, bool)> {
+pub(in crate::plan) fn pieces(text: &str) -> Vec<(&str, bool)> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("{{") {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Loaded, load, read};
+use super::{Files, Loaded, load, read};
 use crate::base::diagnostic::nearest;
 use crate::base::{Code, Diagnostic};
 use crate::runbook::{Call, Does, call_key};
@@ -14,13 +14,14 @@ const DEEPEST: usize = 32;
 const MOST_STEPS: usize = 1_000_000;
 
 /// Reads what `root` calls, from its folder on. What is wrong stands in the problems of whoever calls.
-pub(super) fn load_called(root: &mut Loaded, folder: &Path, file: Option<&Path>) {
-    let mut loader = Loader { folder, root, seen: BTreeMap::new(), way: Vec::new() };
+pub(super) fn load_called(files: &dyn Files, root: &mut Loaded, folder: &Path, file: Option<&Path>) {
+    let mut loader = Loader { files, folder, root, seen: BTreeMap::new(), way: Vec::new() };
     let name = file.map_or_else(|| loader.root.source.name.clone(), |file| file_name(file).to_owned());
-    loader.follow("", name, file.and_then(|file| file.canonicalize().ok()));
+    loader.follow("", name, file.and_then(|file| files.identity(file).ok()));
 }
 
 struct Loader<'l> {
+    files: &'l dyn Files,
     /// Where the runbook of the whole plan lies.
     folder: &'l Path,
     root: &'l mut Loaded,
@@ -81,11 +82,11 @@ impl Loader<'_> {
             let from = loader.runbook(caller);
             Diagnostic::error(&from.source, from.span(at), code, message)
         };
-        let canonical = match path.canonicalize() {
+        let canonical = match self.files.identity(&path) {
             Ok(canonical) => canonical,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut problem = problem(self, Code::NoRunbook, format!("there is no file `{}`", path.display()));
-                problem.help = near(&path, &call.file).map(|near| format!("did you mean `{near}`?"));
+                problem.help = near(self.files, &path, &call.file).map(|near| format!("did you mean `{near}`?"));
                 return Err(vec![problem]);
             }
             Err(error) => {
@@ -114,7 +115,7 @@ impl Loader<'_> {
             return Ok(extent);
         }
         self.seen.insert(key.clone(), Extent::default());
-        let loaded = match read(&path) {
+        let loaded = match read(self.files, &path) {
             Ok(source) => load(source)?,
             Err(problems) => match problems.as_slice() {
                 // Why a file cannot be read is told where it is called; there is no place in it.
@@ -157,13 +158,9 @@ fn calls(loaded: &Loaded) -> Vec<(&'static str, String, Call)> {
 }
 
 /// The file in the same folder whose name is nearest, written as the call writes its own.
-fn near(path: &Path, written: &str) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
-        .collect();
+fn near(files: &dyn Files, path: &Path, written: &str) -> Option<String> {
+    let mut names = files.names(path.parent().unwrap_or(Path::new("")));
+    names.retain(|name| name.ends_with(".yaml") || name.ends_with(".yml"));
     names.sort();
     let found = nearest(file_name(path), names.iter().map(String::as_str))?;
     Some(match written.rsplit_once('/') {
