@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 
+use crate::actions::builtin;
 use crate::base::Code;
+use crate::plan::Reference;
 use crate::runlog::Store;
 
 use super::errors::CliError;
@@ -63,6 +65,14 @@ pub(super) fn runbooks(typed: &OsStr) -> Vec<CompletionCandidate> {
 pub(super) fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let names = Code::ALL.iter().map(|code| code.as_str());
+    names.filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
+/// Fields and actions.
+pub(super) fn topics(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let reference = Reference::new(&builtin());
+    let names = reference.topics().iter().map(|topic| topic.name().to_owned());
     names.filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
 }
 

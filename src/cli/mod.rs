@@ -5,6 +5,7 @@ mod cancel;
 mod check;
 mod completions;
 mod diff;
+mod docs;
 mod drill;
 mod drive;
 mod env;
@@ -58,6 +59,8 @@ enum Command {
     Check(check::Check),
     /// Say what a finding means, with an example of the mistake and one of the way out.
     Explain(explain::Explain),
+    /// Say what a field of a runbook or an action means, and what it takes.
+    Docs(docs::Docs),
     /// Show what would happen, in which order, and what could be undone. Reads nothing, writes nothing.
     Plan(plan::Plan),
     /// Look beforehand for everything that a run would miss: secrets, tokens, tools, hosts, approvers. Writes nothing.
@@ -115,6 +118,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Docs(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Preflight(command) => command.run(),
         Command::Diff(command) => command.run(),

@@ -8,6 +8,7 @@ mod intent;
 mod locks;
 pub mod policy;
 mod readable;
+mod reference;
 mod schema;
 mod suppose;
 mod times;
@@ -22,6 +23,7 @@ pub use intent::{
 };
 pub use locks::{LockName, lock_names};
 pub use readable::{Readable, readable};
+pub use reference::{Entry, Reference, Topic};
 pub use schema::schema;
 pub use suppose::{SupposeProblem, Supposed};
 pub use times::{Past, Takes};

@@ -17,6 +17,7 @@ mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
 mod records;
+mod reference;
 mod runs;
 mod schema;
 mod support;
