@@ -78,8 +78,13 @@ pub(super) enum CliError {
     #[error("the drill cannot be held: {0}")]
     Drill(String),
     /// Generated files differ from what this version would write.
-    #[error("{0} is not what this version writes")]
-    Stale(String),
+    #[error("{file} is not what this version writes")]
+    Stale {
+        /// The file.
+        file: String,
+        /// What writes it anew.
+        command: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File { path: String, source: std::io::Error },
@@ -194,7 +199,7 @@ impl CliError {
                 Some(format!("nothing was changed; `runbook show {run}` tells where the run stands"))
             }
             Self::Unmended { .. } => Some("nothing in it was changed; make it writable, and run this again".to_owned()),
-            Self::Stale(_) => Some("run `runbook schema --write` and commit the result".to_owned()),
+            Self::Stale { command, .. } => Some(format!("run `{command}` and commit the result")),
             _ => None,
         }
     }
@@ -220,7 +225,7 @@ impl CliError {
             }
             Self::Lock(LockError::Unknown(_)) => Exit::Usage,
             Self::Store(StoreError::Io { .. }) => Exit::Preflight,
-            Self::Stale(_) | Self::Report(_) | Self::Unmended { .. } => Exit::Failed,
+            Self::Stale { .. } | Self::Report(_) | Self::Unmended { .. } => Exit::Failed,
             Self::Store(_)
             | Self::Log(_)
             | Self::Lock(LockError::Io { .. })

@@ -40,6 +40,8 @@ enum Of {
     Runbook,
     /// Tests of runbooks.
     Test,
+    /// What `runbook plan --format json` prints.
+    Plan,
 }
 
 impl Of {
@@ -47,6 +49,7 @@ impl Of {
         match self {
             Self::Runbook => crate::plan::schema(&crate::actions::builtin()),
             Self::Test => crate::testing::schema(),
+            Self::Plan => crate::plan::preview_schema(),
         }
     }
 
@@ -55,6 +58,16 @@ impl Of {
         match self {
             Self::Runbook => "schemas/runbook.schema.json",
             Self::Test => "schemas/test.schema.json",
+            Self::Plan => "schemas/plan.schema.json",
+        }
+    }
+
+    /// What writes it.
+    fn writing(self) -> &'static str {
+        match self {
+            Self::Runbook => "runbook schema --write",
+            Self::Test => "runbook schema --of test --write",
+            Self::Plan => "runbook schema --of plan --write",
         }
     }
 
@@ -63,6 +76,7 @@ impl Of {
         match self {
             Self::Runbook => find::is_runbook(file),
             Self::Test => find::is_test(file),
+            Self::Plan => false,
         }
     }
 }
@@ -98,7 +112,7 @@ impl Schema {
                     found => found.map_err(|error| CliError::file(target, error))?,
                 };
                 if found != text {
-                    return Err(CliError::Stale(target.display().to_string()));
+                    return Err(CliError::Stale { file: target.display().to_string(), command: self.of.writing() });
                 }
             }
             return Ok(Exit::Succeeded);

@@ -24,7 +24,7 @@ pub use intent::{
 pub use locks::{LockName, lock_names};
 pub use readable::{Readable, readable};
 pub use reference::{Entry, Reference, Topic};
-pub use schema::schema;
+pub use schema::{preview_schema, schema};
 pub use suppose::{SupposeProblem, Supposed};
 pub use times::{Past, Takes};
 

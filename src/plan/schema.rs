@@ -7,12 +7,23 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::Preview;
 use crate::action::{AnyAction, Effect, ErrorKind, Registry, Replay};
 use crate::base::HumanDuration;
 use crate::runbook::fields::{ACTS, COMPANY, DEFINITIONS, Field, RUNBOOK, STEP, describe, words};
 
 /// Where a template may stand for a value.
 const TEMPLATE: &str = r"\{\{";
+
+/// The schema of a plan as data (JSON Schema, draft 2020-12).
+pub fn preview_schema() -> Value {
+    let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Preview>();
+    let mut schema = schema.to_value();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("title".to_owned(), "A plan, as `runbook plan --format json` prints it".into());
+    }
+    schema
+}
 
 /// The whole schema (JSON Schema, draft 2020-12).
 pub fn schema(registry: &Registry) -> Value {

@@ -13,6 +13,7 @@ mod measures;
 mod others;
 mod output;
 mod people;
+mod plan;
 mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;

@@ -3,7 +3,7 @@
 //! The only thing that is handed to the doors is a [`Look`], and there is no way to make one of an action that writes,
 //! of a script, or of a step that stands behind a gate or behind a write. The door to processes is shut besides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,9 +86,12 @@ pub(super) fn read(
         .build()
         .map_err(|error| CliError::Machine(format!("no runtime could be started: {error}")))?;
     let redactor = surroundings.secrets.redactor();
+    // Looks that could not be taken at all. They say nothing of the world.
+    let mut left: BTreeSet<StepPath> = BTreeSet::new();
     loop {
-        let looks: Vec<Look> =
-            readable(plan, registry, foresight).into_iter().filter_map(|step| Look::of(step, registry)).collect();
+        let mut steps = readable(plan, registry, foresight);
+        steps.retain(|step| !left.contains(&step.path));
+        let looks: Vec<Look> = steps.into_iter().filter_map(|step| Look::of(step, registry)).collect();
         if looks.is_empty() {
             return Ok(());
         }
@@ -100,6 +103,11 @@ pub(super) fn read(
                 }
                 Err(mut error) => {
                     error.message = redactor.mask(&error.message).into_owned();
+                    if matches!(error.kind, ErrorKind::Secret | ErrorKind::InvalidParams | ErrorKind::Internal) {
+                        anstream::eprintln!("`{step}` was not read: {}", error.message);
+                        left.insert(step);
+                        continue;
+                    }
                     if let Some(outputs) = error.outputs.as_deref_mut() {
                         redactor.mask_json(outputs);
                     }

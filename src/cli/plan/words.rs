@@ -123,7 +123,9 @@ fn given(step: &PlannedStep) -> Vec<Fact> {
     let mut lines = Vec::new();
     lines.extend(given.read_at.as_ref().map(|at| format!("read at {at}")));
     if let Value::Object(facts) = &given.facts {
-        lines.extend(facts.iter().map(|(name, value)| format!("{name}: {}", plain(value))));
+        // How it ended comes first, whatever its name.
+        let (first, rest): (Vec<_>, Vec<_>) = facts.iter().partition(|(name, _)| *name == "result");
+        lines.extend(first.into_iter().chain(rest).map(|(name, value)| format!("{name}: {}", plain(value))));
     }
     lines.extend(given.against.as_ref().map(|against| format!("AGAINST WHAT FOLLOWS: {against}")));
     vec![Fact { label: if given.read_at.is_some() { "read live" } else { "supposed" }, lines }]

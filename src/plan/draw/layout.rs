@@ -587,12 +587,16 @@ fn align(
                         Some(joined) => (joined.as_slice(), second),
                         None => (second.get(stop).map(Vec::as_slice).unwrap_or_default(), first),
                     };
-                    // A lane should be straight more than a box should stand in the middle.
-                    let lane = if matches!(grid.stops[*stop], Stop::Lane(_)) { 4.0 } else { 1.0 };
                     let (mut sum, mut weight) = (at_first[*stop] * HOME, HOME);
                     for other in joined {
-                        // Whoever many are joined to pulls each of them the less.
-                        let pull = lane / as_float(back.get(other).map_or(1, Vec::len));
+                        // Whoever many are joined to pulls each of them the less, and a lane of one way should be
+                        // straight more than a box should stand in the middle.
+                        let shared = back.get(other).map_or(1, Vec::len) * joined.len();
+                        let pull = match (grid.stops[*stop], shared) {
+                            (Stop::Lane(_), 1) => 4.0,
+                            (Stop::Lane(_), shared) => 0.3 / as_float(shared),
+                            (Stop::Box(_), shared) => 1.0 / as_float(shared),
+                        };
                         sum += middle[*other] * pull;
                         weight += pull;
                     }

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_text_that_fits_is_left_alone_and_a_longer_one_is_cut() {
         assert_eq!(fitted("deploy", 12.0, Weight::Plain, 100.0), "deploy");
-        assert_eq!(fitted("deploy the bypass", 12.0, Weight::Plain, 70.0), "deploy t…");
+        assert_eq!(fitted("deploy the bypass", 12.0, Weight::Plain, 70.0), "deploy th…");
         assert_eq!(
             wrapped("Set the bypass for the next deployment", 11.0, Weight::Plain, 120.0, 2),
             ["Set the bypass for", "the next deploym…"]

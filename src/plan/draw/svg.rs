@@ -1,5 +1,6 @@
 //! Draws the plan as a picture for a wiki: layers from left to right, in rows where there are many; light and dark.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::layout::{Item, Layout, Link, Piece, Point, Rect, layout};
@@ -125,7 +126,8 @@ enum Alone {
 }
 
 fn picture(preview: &Preview, alone: Alone) -> String {
-    let mut canvas = Canvas { body: String::new(), width: 640.0, y: 0.0, marks: std::collections::BTreeSet::new() };
+    let mut canvas =
+        Canvas { body: String::new(), width: 640.0, y: 0.0, marks: BTreeSet::new(), classes: BTreeSet::new() };
     let title = preview.title.clone().unwrap_or_else(|| preview.runbook.clone());
     canvas.heading(&title, preview);
     let steps = preview.all_steps().len();
@@ -219,7 +221,8 @@ struct Canvas {
     body: String,
     width: f64,
     y: f64,
-    marks: std::collections::BTreeSet<Mark>,
+    marks: BTreeSet<Mark>,
+    classes: BTreeSet<&'static str>,
 }
 
 impl Canvas {
@@ -377,12 +380,8 @@ impl Canvas {
     fn card(&mut self, card: &Card<'_>, rect: &Rect) {
         let step = card.step;
         let mut classes = vec!["step"];
-        classes.push(match (step.kind.as_str(), step.writes()) {
-            ("decide", _) => "choice",
-            ("manual" | "gate", _) => "person",
-            (_, true) => "write",
-            (_, false) => "read",
-        });
+        classes.push(class_of(step));
+        self.classes.insert(class_of(step));
         classes.extend(step.gate.is_some().then_some("gated"));
         classes.extend(step.calls.is_some().then_some("calls"));
         classes.extend(match step.fate {
@@ -501,8 +500,14 @@ impl Canvas {
         let mut x = 24.0;
         let mut y = self.y + 22.0;
         let room = self.width - 24.0;
-        let swatches = [("step read", "only looks"), ("step write", "changes something"), ("step choice", "decides")];
-        for (class, words) in swatches {
+        let swatches = [
+            ("read", "only looks"),
+            ("write", "changes something"),
+            ("choice", "decides"),
+            ("person", "done by a person"),
+        ];
+        for (class, words) in swatches.into_iter().filter(|(class, _)| self.classes.contains(class)).collect::<Vec<_>>()
+        {
             let wide = 22.0 + width(words, SMALL, Weight::Plain) + 18.0;
             if x + wide > room && x > 24.0 {
                 (x, y) = (24.0, y + 17.0);
@@ -690,6 +695,16 @@ fn way_label(step: &PlannedStep, result: &str) -> String {
         }
         (_, "succeeded") => String::new(),
         (_, result) => result.to_owned(),
+    }
+}
+
+/// What the colour of a box tells.
+fn class_of(step: &PlannedStep) -> &'static str {
+    match (step.kind.as_str(), step.writes()) {
+        ("decide", _) => "choice",
+        ("manual" | "gate", _) => "person",
+        (_, true) => "write",
+        (_, false) => "read",
     }
 }
 
