@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use runbook::base::{Attempt, Clock as _, Source, StepPath, clock};
 use runbook::plan::{self, Plan};
@@ -24,6 +25,9 @@ enum Texts {
     Left,
     Expanded,
 }
+
+/// What planning 10,000 steps may take, everything that is shown of them included.
+const LIMIT: Duration = Duration::from_millis(100);
 
 fn main() {
     let counts: &[usize] = sized(&[1_000, 10_000, 100_000], &[1_000]);
@@ -75,10 +79,17 @@ fn measure(title: &str, shape: Shape, count: usize) {
     row("plan, its check included", &building);
     row("waves", &Rounds::of(rounds, || plan.waves()));
     row("preview", &Rounds::of(rounds, || plan::preview(&plan, &registry)));
+    let planning =
+        Rounds::of(rounds, || plan::build(&loaded, &registry, &given).map(|plan| plan::preview(&plan, &registry)));
+    row("plan and preview", &planning);
     row("store as JSON", &Rounds::of(rounds, || plan.to_json()));
     row("a run that does nothing", &Rounds::of(rounds, || go_through(&plan, Texts::Left)));
     row("the same, texts expanded", &Rounds::of(rounds, || go_through(&plan, Texts::Expanded)));
     table.print(title);
+    if count == 10_000 {
+        let kept = if planning.min() < LIMIT { "kept" } else { "MISSED" };
+        println!("\n  limit for plan and preview of 10,000 steps: {}; {kept}", shown(LIMIT));
+    }
     println!(
         "\n  {} of YAML; load and plan take {}, {:.2} times the generic parse",
         memory::mebibytes(u64::try_from(text.len()).ok()),

@@ -61,7 +61,7 @@ enum Command {
     Explain(explain::Explain),
     /// Say what a field of a runbook or an action means, and what it takes.
     Docs(docs::Docs),
-    /// Show what would happen, in which order, and what could be undone. Reads nothing, writes nothing.
+    /// Show what would happen, in which order, and what could be undone. Writes nothing, and asks the world only when told to.
     Plan(plan::Plan),
     /// Look beforehand for everything that a run would miss: secrets, tokens, tools, hosts, approvers. Writes nothing.
     Preflight(preflight::Preflight),

@@ -231,7 +231,33 @@ impl Template {
         if self.is_plain() {
             return Ok(serde_json::Value::String(self.0.clone()));
         }
+        self.render_parsed(&parsed_template(&self.0)?, scope)
+    }
+
+    /// Expands it when everything in it is known: `scope` gives the values of names, or `None` where one of them is not
+    /// known yet.
+    pub fn render_as_far(
+        &self,
+        scope: &dyn Fn(&[Reference]) -> Option<Scope>,
+    ) -> Result<Option<serde_json::Value>, TemplateError> {
+        if self.is_plain() {
+            return Ok(Some(serde_json::Value::String(self.0.clone())));
+        }
         let template = parsed_template(&self.0)?;
+        let mut references = Vec::new();
+        for part in &template.children {
+            if let ast::Stmt::EmitExpr(emit) = part {
+                walk(&emit.expr, &mut references)?;
+            }
+        }
+        scope(&references).map(|scope| self.render_parsed(&template, &scope)).transpose()
+    }
+
+    fn render_parsed<'t>(
+        &'t self,
+        template: &ast::Spanned<ast::Template<'t>>,
+        scope: &Scope,
+    ) -> Result<serde_json::Value, TemplateError> {
         if let [ast::Stmt::EmitExpr(emit)] = template.children.as_slice() {
             return to_json(&evaluate(&self.0, scope, |code| code.compile_expr(&emit.expr))?);
         }

@@ -190,7 +190,7 @@ steps:
         "(never: it is skipped)",
         "echo 'a b'",
         "echo ‹call.outputs.status›",
-        "cannot be undone: call, never, later",
+        "cannot be undone: call, later",
     ] {
         assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
     }

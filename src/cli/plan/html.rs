@@ -92,7 +92,7 @@ pub(super) fn html(preview: &Preview) -> String {
 
 fn details(path: &StepPath, step: &PlannedStep, out: &mut String) {
     let wave = if step.is_final { "finally".to_owned() } else { format!("wave {}", step.wave) };
-    let effect = if step.writes() { "<span class=\"write\">write</span>" } else { "read" };
+    let effect = if words::effect(step) == "read" { "read" } else { "<span class=\"write\">write</span>" };
     let title = step.title.as_deref().map_or_else(String::new, |title| format!(" {}", safe(title)));
     let fate = words::fate(step).map_or_else(String::new, |fate| format!(" <em>{}</em>", safe(&fate)));
     let mut text = String::new();

@@ -61,7 +61,7 @@ pub(super) fn markdown(preview: &Preview) -> String {
 fn row(path: &StepPath, step: &PlannedStep, out: &mut String) {
     let wave = if step.is_final { "finally".to_owned() } else { step.wave.to_string() };
     let title = step.title.as_ref().map_or_else(String::new, |title| format!("<br>{}", inline(title)));
-    let effect = if step.writes() { "**write**" } else { "read" };
+    let effect = if words::effect(step) == "read" { "read" } else { "**write**" };
     let fate = words::fate(step).unwrap_or_else(|| "runs".to_owned());
     let gate = step.gate.as_ref().map_or_else(
         || if step.behind_gate { "behind one".to_owned() } else { String::new() },

@@ -791,3 +791,71 @@ fn number(value: f64) -> String {
     let rounded = (value * 10.0).round() / 10.0;
     if rounded.fract() == 0.0 { format!("{rounded:.0}") } else { format!("{rounded:.1}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::action::Registry;
+    use crate::base::Source;
+    use crate::plan::{build, preview};
+    use crate::runbook::load;
+
+    /// A runbook of people only, in which everything is as long and as wide as anybody could write it.
+    fn hostile() -> Preview {
+        let wide = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW 日本語日本語日本語日本語日本語日本語日本語日本語 <&>";
+        let id = "w".repeat(60);
+        let text = format!(
+            "runbook: hostile\ntitle: '{wide}'\nsteps:\n  {id}:\n    title: '{wide}'\n    approval: {{ prompt: '{wide}', \
+             by: ['user:{id}'], within: 1h }}\n  next:\n    needs: {{ {id}: [failed, skipped] }}\n    \
+             if: \"{id}.result == '{wide}'\"\n    uses: decide\n    with:\n      - {{ if: \"{id}.result == '{wide}'\", \
+             then: {{ a: '{wide}' }} }}\n      - {{ then: {{ a: b }} }}\n"
+        );
+        let loaded =
+            load(Source::new("hostile.yaml", text)).unwrap_or_else(|found| panic!("{}", found[0].render(false)));
+        let registry = Registry::default();
+        let plan = build(&loaded, &registry, &BTreeMap::new()).unwrap_or_else(|_| panic!("the runbook is sound"));
+        preview(&plan, &registry)
+    }
+
+    #[test]
+    fn no_text_is_wider_than_its_box() {
+        for step in &hostile().steps {
+            let card = Card::new(step, "");
+            for line in &card.lines {
+                let (size, weight, indent) = match line.kind {
+                    Kind::Id => (ID, Weight::Bold, 0.0),
+                    Kind::What => (SMALL, Weight::Plain, 0.0),
+                    Kind::Title => (PLAIN, Weight::Plain, 0.0),
+                    Kind::Note(_) => (SMALL, Weight::Plain, 15.0),
+                };
+                let wide = width(&line.text, size, weight) + indent;
+                assert!(wide <= card.width - 2.0 * INSET, "{}: {wide}", line.text);
+            }
+            let high: f64 = card.lines.iter().map(|line| line_height(line.kind)).sum();
+            assert!(high < card.height);
+        }
+    }
+
+    #[test]
+    fn a_way_is_labelled_with_what_it_waits_for() {
+        let preview = hostile();
+        let next = preview.steps.iter().find(|step| step.id.as_str() == "next").unwrap();
+        let result = next.needs.values().next().unwrap();
+        assert_eq!(way_label(next, result), "failed or skipped");
+        assert!(way_label(next, "succeeded").starts_with("if "));
+        assert!(
+            width(&fitted(&way_label(next, "succeeded"), SMALL, Weight::Plain, LABEL), SMALL, Weight::Plain) <= LABEL
+        );
+    }
+
+    #[test]
+    fn every_colour_is_given_for_both_grounds() {
+        let css = style();
+        for (class, paints, light, dark) in COLOURS {
+            assert_eq!(css.matches(&format!(".plan {class} {{ {paints}: {light}; }}")).count(), 1, "{class}");
+            assert_eq!(css.matches(&format!(".plan {class} {{ {paints}: {dark}; }}")).count(), 1, "{class}");
+        }
+    }
+}

@@ -129,8 +129,7 @@ impl Known {
 
     /// What a template comes to, when that is known.
     fn template(&self, template: &Template) -> Option<Value> {
-        let scope = self.scope_of(&template.references().ok()?)?;
-        template.render(&scope).ok()
+        template.render_as_far(&|references| self.scope_of(references)).ok().flatten()
     }
 
     fn expanded(&self, template: &Template) -> Value {
