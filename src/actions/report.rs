@@ -62,8 +62,8 @@ impl Action for Render {
 }
 
 /// What a run's folder holds besides: nothing may be written over it.
-const KEPT: [&str; 8] =
-    ["plan.json", "log.jsonl", "blobs", "inbox", "output", "scenario.yaml", "drill.json", "world.jsonl"];
+const KEPT: [&str; 9] =
+    ["plan.json", "log.jsonl", "blobs", "inbox", "output", "scenario.yaml", "drill.json", "score.json", "world.jsonl"];
 
 /// The place of `name` in `folder`; refuses names that lead out of it or to the record itself.
 fn inside(folder: &Path, name: &str) -> Result<PathBuf, ActionError> {

@@ -158,6 +158,14 @@ impl RunId {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The second it started; `None` for a word that is no id.
+    pub fn started(&self) -> Option<Timestamp> {
+        let (day, rest) = self.0.split_once('-')?;
+        let (time, _) = rest.split_once('-')?;
+        let moment = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", format!("{day}-{time}")).ok()?;
+        moment.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|moment| moment.timestamp())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -217,6 +225,8 @@ mod tests {
             assert!(id(pair[0], u64::MAX) < id(pair[1], 0), "{pair:?}");
         }
         assert_eq!(id(times[3], 0).as_str(), "20261123-030001-22222");
+        assert_eq!(id(times[2], 0).started(), Some(times[0].parse().unwrap()));
+        assert_eq!(RunId::parse("last").unwrap().started(), None);
     }
 
     #[test]

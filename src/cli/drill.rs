@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::SystemClock;
 use crate::base::{Clock, Redactor, SecretStore};
-use crate::drill::{Scenario, Score, ScriptedPeople, World};
+use crate::drill::{KeptScore, Scenario, Score, ScriptedPeople, World};
 use crate::engine::{NoLocks, People};
 use crate::http::Origins;
 use crate::process::NoProcesses;
@@ -129,6 +129,13 @@ fn rehearse(
     }
     let entries = crate::runlog::read(&folder.log())?;
     let score = Score::of(scenario, &entries, &state, &ending, &world.observed());
+    let kept = KeptScore {
+        head: entries.last().map_or_else(crate::base::Digest::zero, |entry| entry.hash.clone()),
+        scenario: score.scenario.clone(),
+        passed: score.passed,
+        missed: score.missed.clone(),
+    };
+    folder.write_durably(KeptScore::FILE, serde_json::json!(kept).to_string().as_bytes())?;
     match format {
         Format::Text => super::print(&score.text())?,
         Format::Json => super::print_json(&score)?,

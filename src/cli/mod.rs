@@ -29,6 +29,7 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod stale;
 mod terminal;
 mod test;
 mod undo;
@@ -73,6 +74,8 @@ enum Command {
     Drill(drill::Drill),
     /// Run the tests of runbooks: canned results, a clock of their own, and no account.
     Test(test::Test),
+    /// List the runbooks that nobody has drilled with success or run lately, and fail when there are any.
+    Stale(stale::Stale),
     /// Go on with a run that was stopped, killed, or waits for a person.
     Resume(resume::Resume),
     /// Follow a run that another process leads.
@@ -125,6 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Test(command) => command.run(),
+        Command::Stale(command) => command.run(),
         Command::Resume(command) => command.run(),
         Command::Watch(command) => command.run(),
         Command::Approve(command) => command.run(crate::run::Answer::Approve),

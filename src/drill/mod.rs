@@ -23,5 +23,5 @@ pub use scenario::{
     AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
     PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
 };
-pub use score::{Gates, Score};
+pub use score::{Gates, KeptScore, Score};
 pub use world::World;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observed::Observed;
 use super::scenario::{Scenario, StandIn};
@@ -44,6 +44,25 @@ pub struct Score {
     pub left_standing: Vec<String>,
     /// Requests that break a vendor's rules: mistakes of the runbook or of an action.
     pub refused_requests: Vec<String>,
+}
+
+/// A score as it is kept beside the run's log, so that `runbook stale` knows a green drill from another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptScore {
+    /// The hash of the log's last line: the score is that of this log, and of no longer one.
+    pub head: Digest,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Did everything go as the scenario expects?
+    pub passed: bool,
+    /// What did not.
+    #[serde(default)]
+    pub missed: Vec<String>,
+}
+
+impl KeptScore {
+    /// The file's name.
+    pub const FILE: &'static str = "score.json";
 }
 
 /// The gates of a run, counted.

@@ -526,6 +526,12 @@ impl Plan {
         &self.shape.source
     }
 
+    /// The digest of the bytes of the first file of a name: this runbook, or one that it calls.
+    pub fn source_digest_of(&self, name: &str) -> Option<&Digest> {
+        let mut shapes = std::iter::once(&self.shape).chain(self.called.values());
+        shapes.find(|shape| shape.runbook.name.as_str() == name).map(|shape| &shape.source)
+    }
+
     /// The plan of the runbook that the step at a place calls, with these inputs. `None` when it calls none.
     pub fn called(&self, place: usize, given: &BTreeMap<String, Value>) -> Option<Result<Self, Vec<InputProblem>>> {
         let shape = self.called_shape(place)?;

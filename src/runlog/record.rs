@@ -142,6 +142,14 @@ impl Record {
         self.exported.as_ref()
     }
 
+    /// Another file of the run, such as an artifact; `None` when there is none of this name.
+    pub fn file(&self, name: &str) -> Option<Vec<u8>> {
+        match &self.payloads {
+            Payloads::Within(files) => files.get(name).cloned(),
+            Payloads::Beside(log) => std::fs::read(log.with_file_name(name)).ok(),
+        }
+    }
+
     /// Where the log is, for people.
     pub fn log_path(&self) -> &str {
         &self.log_path

@@ -21,5 +21,6 @@ mod records;
 mod reference;
 mod runs;
 mod schema;
+mod stale;
 mod support;
 mod undo;
