@@ -48,6 +48,9 @@ const EVENTS: [&str; 27] = [
 /// The one that stands in no list above because it has no step and ends everything.
 const LAST_EVENT: &str = "run_finished";
 
+/// Two fields of the same kind, and what each of them makes of its value.
+type Named<From, To> = [(&'static str, fn(From) -> To); 2];
+
 const RESULTS: [(&str, StepResult); 4] = [
     ("succeeded", StepResult::Succeeded),
     ("failed", StepResult::Failed),
@@ -126,8 +129,7 @@ impl Reading<'_> {
         if let Some(node) = fields.get("report")
             && let Some(fields) = self.reader.fields(node, "`report`", REPORT_EXPECT)
         {
-            let ways: [(&str, fn(String) -> Judged); 2] =
-                [("contains", Judged::ReportContains), ("lacks", Judged::ReportLacks)];
+            let ways: Named<String, Judged> = [("contains", Judged::ReportContains), ("lacks", Judged::ReportLacks)];
             for (name, make) in ways {
                 let Some(node) = fields.get(name) else { continue };
                 let items = match &node.content {
@@ -206,7 +208,7 @@ impl Reading<'_> {
         {
             add(node.span, OfStep::Result(result));
         }
-        let counts: [(&str, fn(u32) -> OfStep); 2] = [("tries", OfStep::Tries), ("undo_tries", OfStep::UndoTries)];
+        let counts: Named<u32, OfStep> = [("tries", OfStep::Tries), ("undo_tries", OfStep::UndoTries)];
         for (name, make) in counts {
             if let Some(node) = fields.get(name)
                 && let Some(count) = self.number(node, name)
@@ -214,7 +216,7 @@ impl Reading<'_> {
                 add(node.span, make(count));
             }
         }
-        let values: [(&str, fn(Value) -> OfStep); 2] = [("outputs", OfStep::Outputs), ("params", OfStep::Params)];
+        let values: Named<Value, OfStep> = [("outputs", OfStep::Outputs), ("params", OfStep::Params)];
         for (name, make) in values {
             if let Some(node) = fields.get(name) {
                 add(node.span, make(node.to_json()));
@@ -228,7 +230,7 @@ impl Reading<'_> {
         {
             add(node.span, OfStep::Error(error));
         }
-        let texts: [(&str, fn(String) -> OfStep); 2] = [("because", OfStep::Because), ("text", OfStep::Text)];
+        let texts: Named<String, OfStep> = [("because", OfStep::Because), ("text", OfStep::Text)];
         for (name, make) in texts {
             if let Some(node) = fields.get(name)
                 && let Some(text) = self.reader.text(node, &format!("`{name}`"))
@@ -259,7 +261,7 @@ impl Reading<'_> {
         let Some(fields) = self.reader.fields(node, "`gate`", GATE_EXPECT) else { return Vec::new() };
         let mut wanted = Vec::new();
         let mut add = |span: Span, value: OfStep| wanted.push(Spot { value, span });
-        let texts: [(&str, fn(String) -> OfStep); 2] = [("prompt", OfStep::Prompt), ("digest", OfStep::Digest)];
+        let texts: Named<String, OfStep> = [("prompt", OfStep::Prompt), ("digest", OfStep::Digest)];
         for (name, make) in texts {
             if let Some(node) = fields.get(name)
                 && let Some(text) = self.reader.text(node, &format!("`{name}`"))
@@ -280,8 +282,7 @@ impl Reading<'_> {
         {
             add(node.span, OfStep::LapsesAfter(length.0));
         }
-        let people: [(&str, fn(Vec<String>) -> OfStep); 2] =
-            [("answered_by", OfStep::AnsweredBy), ("refused", OfStep::Refused)];
+        let people: Named<Vec<String>, OfStep> = [("answered_by", OfStep::AnsweredBy), ("refused", OfStep::Refused)];
         for (name, make) in people {
             if let Some(node) = fields.get(name) {
                 let what = format!("`{name}`");
@@ -301,7 +302,7 @@ impl Reading<'_> {
         {
             effects.push((node.span, effect));
         }
-        let lists: [(&str, fn(Vec<String>) -> Effect); 2] = [("argv", Effect::Argv), ("env", Effect::Env)];
+        let lists: Named<Vec<String>, Effect> = [("argv", Effect::Argv), ("env", Effect::Env)];
         for (name, make) in lists {
             if let Some(node) = fields.get(name) {
                 effects.push((node.span, make(self.reader.texts(node, &format!("`{name}`")))));

@@ -20,7 +20,7 @@ use crate::base::{StepId, StepPath};
 use crate::engine::Approvers;
 use crate::plan::{Plan, Unplanned, build, expressions};
 use crate::report::built_in;
-use crate::run::{self, ManualResult, StepState, UndoState};
+use crate::run::{self, Kept, ManualResult, StepState, UndoState};
 use crate::runbook::{
     Approval, Does, Input, InputType, Loaded, OnTimeout, OutputType, Step, StepResult, Undo, call_key,
 };
@@ -186,7 +186,7 @@ impl<'m> Maker<'m> {
     /// As many as must agree, of those who may.
     fn yes(&self, approval: &Approval) -> Vec<Voice> {
         let mut may = self.approvers.members(approval);
-        may.retain(|who| !who.starts_with("group:") && !(approval.not_requester && who == "user:tester"));
+        may.retain(|who| who != "user:tester" || !approval.not_requester);
         if may.is_empty() {
             may = ["user:alice", "user:bob", "user:carol"].map(str::to_owned).to_vec();
         }
@@ -351,11 +351,11 @@ impl<'m> Maker<'m> {
         ErrorKind::ALL.into_iter().filter(|kind| !own.contains(kind) && is_named(kind)).collect()
     }
 
-    /// A case for each way that can be found: the healthy world, each arm of each decision, each gate.
+    /// A case for each way that can be found: the healthy world, each branch, each gate.
     fn cases(&mut self, base: &Script) -> Vec<Way> {
         let played = self.play(base);
         let mut ways = vec![Way { name: "all goes well".to_owned(), script: base.clone(), played }];
-        self.arms(base, &mut ways);
+        self.branches(base, &mut ways);
         let mut gates: Vec<Way> = Vec::new();
         for known in &self.steps {
             let Some(approval) = &known.step.approval else { continue };
@@ -386,75 +386,78 @@ impl<'m> Maker<'m> {
         ways
     }
 
-    /// A way to each arm of each decision: one other answer at a time, then two.
-    fn arms(&mut self, base: &Script, ways: &mut Vec<Way>) {
-        let decisions: Vec<(StepPath, usize)> = self
-            .steps
-            .iter()
-            .filter_map(|known| match &known.step.does {
-                Does::Decide(decide) => Some((known.path.clone(), decide.arms.len())),
-                _ => None,
-            })
-            .collect();
-        let mut missing: BTreeSet<(StepPath, usize)> =
-            decisions.iter().flat_map(|(path, count)| (0..*count).map(|arm| (path.clone(), arm))).collect();
-        for way in ways.iter() {
-            let arms: BTreeSet<_> = chosen(&way.played).into_iter().collect();
-            missing.retain(|arm| !arms.contains(arm));
+    /// A way to each arm of each decision and past each condition: one other answer at a time, then two.
+    fn branches(&mut self, base: &Script, ways: &mut Vec<Way>) {
+        let mut missing: BTreeSet<(StepPath, Branch)> = BTreeSet::new();
+        for known in &self.steps {
+            if let Does::Decide(decide) = &known.step.does {
+                missing.extend((0..decide.arms.len()).map(|arm| (known.path.clone(), Branch::Arm(arm))));
+            }
+            if known.step.condition.is_some() {
+                missing.extend([Branch::Holds, Branch::DoesNotHold].map(|branch| (known.path.clone(), branch)));
+            }
         }
-        // Only what comes before a decision can change it.
-        let before = self.before_decisions();
+        for way in ways.iter() {
+            let taken = taken(&way.played);
+            missing.retain(|branch| !taken.contains(branch));
+        }
+        // Only what comes before can change it.
+        let before = self.before_branches();
         let others: Vec<(StepPath, Vec<Answer>)> = (0..self.steps.len())
             .filter(|index| before.contains(&self.steps[*index].path))
             .map(|index| (self.steps[index].path.clone(), self.others(index)))
             .collect();
-        let singles = || others.iter().flat_map(|(path, answers)| answers.iter().map(move |answer| (path, answer)));
-        let mut combinations: Vec<Vec<(&StepPath, &Answer)>> = singles().map(|one| vec![one]).collect();
-        for (index, (path, answers)) in others.iter().enumerate() {
-            for (other_path, other_answers) in others.iter().skip(index + 1) {
-                for answer in answers {
-                    combinations.extend(other_answers.iter().map(|other| vec![(path, answer), (other_path, other)]));
-                }
-            }
-        }
-        let combinations: Vec<Vec<(StepPath, Answer)>> = combinations
-            .into_iter()
-            .map(|chosen| chosen.into_iter().map(|(path, answer)| (path.clone(), answer.clone())).collect())
-            .collect();
-        for combination in combinations {
+        let singles = others.iter().flat_map(|(path, answers)| answers.iter().map(move |answer| vec![(path, answer)]));
+        let pairs = others.iter().enumerate().flat_map(|(index, (path, answers))| {
+            let after = &others[index + 1..];
+            after.iter().flat_map(move |(other_path, other_answers)| {
+                answers.iter().flat_map(move |answer| {
+                    other_answers.iter().map(move |other| vec![(path, answer), (other_path, other)])
+                })
+            })
+        });
+        for combination in singles.chain(pairs) {
             if missing.is_empty() || self.played > MOST_TRIES {
                 return;
             }
             let mut script = base.clone();
-            script.steps.extend(combination.into_iter().map(|(path, answer)| (path, vec![answer])));
+            script.steps.extend(combination.into_iter().map(|(path, answer)| (path.clone(), vec![answer.clone()])));
             let played = self.play(&script);
-            let new: Vec<(StepPath, usize)> = chosen(&played).into_iter().filter(|arm| missing.contains(arm)).collect();
-            let Some((path, arm)) = new.first().cloned().filter(|_| played.ended.is_ok()) else { continue };
+            let found = taken(&played).into_iter().find(|branch| missing.contains(branch));
+            let Some((path, branch)) = found else { continue };
             let script = self.mended(script);
             let played = self.play(&script);
-            let arms = chosen(&played);
-            if !arms.contains(&(path.clone(), arm)) || played.ended.is_err() {
+            let taken = taken(&played);
+            if !taken.contains(&(path.clone(), branch)) || played.ended.is_err() {
                 continue;
             }
-            missing.retain(|arm| !arms.contains(arm));
-            let outputs =
-                played.state.record(&path).and_then(|record| record.outputs.as_ref()).map(|kept| kept.value());
-            ways.push(Way { name: arm_name(&path, arm, outputs.as_ref()), script, played });
+            missing.retain(|branch| !taken.contains(branch));
+            let outputs = played.state.record(&path).and_then(|record| record.outputs.as_ref()).map(Kept::value);
+            ways.push(Way { name: branch_name(&path, branch, outputs.as_ref()), script, played });
         }
     }
 }
 
+/// One of several ways on at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Branch {
+    Arm(usize),
+    Holds,
+    DoesNotHold,
+}
+
 impl Maker<'_> {
-    /// The steps that come before some decision of the same runbook.
-    fn before_decisions(&self) -> BTreeSet<StepPath> {
+    /// The steps that come before a decision or a condition of the same runbook.
+    fn before_branches(&self) -> BTreeSet<StepPath> {
         let beside = |path: &StepPath, id: &StepId| {
             let text = path.as_str();
             let before = text.rfind('/').map_or("", |slash| &text[..=slash]);
             StepPath::parse(&format!("{before}{id}")).ok()
         };
+        let is_branching =
+            |known: &&Known<'_>| matches!(known.step.does, Does::Decide(_)) || known.step.condition.is_some();
         let mut found = BTreeSet::new();
-        let mut left: Vec<&Known<'_>> =
-            self.steps.iter().filter(|known| matches!(known.step.does, Does::Decide(_))).collect();
+        let mut left: Vec<&Known<'_>> = self.steps.iter().filter(is_branching).collect();
         while let Some(known) = left.pop() {
             for needed in known.step.needs.keys().filter_map(|id| beside(&known.path, id)) {
                 if found.insert(needed.clone()) {
@@ -466,22 +469,38 @@ impl Maker<'_> {
     }
 }
 
-/// What a case for an arm is called.
-fn arm_name(path: &StepPath, arm: usize, outputs: Option<&Value>) -> String {
+/// What a case for a branch is called.
+fn branch_name(path: &StepPath, branch: Branch, outputs: Option<&Value>) -> String {
     let first = outputs.and_then(Value::as_object).and_then(|map| map.iter().next());
-    match first {
-        Some((name, Value::String(value))) => format!("{path} finds {name} {value}"),
-        _ => format!("{path} chooses arm {}", arm + 1),
+    match (branch, first) {
+        (Branch::Arm(_), Some((name, Value::String(value)))) => format!("{path} finds {name} {value}"),
+        (Branch::Arm(arm), _) => format!("{path} chooses arm {}", arm + 1),
+        (Branch::Holds, _) => format!("{path} runs"),
+        (Branch::DoesNotHold, _) => format!("{path} is left out"),
     }
 }
 
-/// The arms that were chosen.
-fn chosen(played: &Played) -> Vec<(StepPath, usize)> {
-    let arm = |recorded: &run::Recorded| match &recorded.event {
-        run::Event::Decided { step, arm: Some(arm), .. } => Some((StepPath::parse(&plain(step)).ok()?, *arm)),
-        _ => None,
-    };
-    played.log.iter().filter_map(arm).collect()
+/// The branches that a run took.
+fn taken(played: &Played) -> BTreeSet<(StepPath, Branch)> {
+    let mut taken = BTreeSet::new();
+    for recorded in &played.log {
+        let Some(path) = recorded.event.step().and_then(|step| StepPath::parse(&plain(step)).ok()) else { continue };
+        let branch = match &recorded.event {
+            run::Event::Decided { arm: Some(arm), .. } => {
+                taken.insert((path.clone(), Branch::Arm(*arm)));
+                Branch::Holds
+            }
+            run::Event::StepSkipped { because: run::Cause::Condition { .. }, .. } => Branch::DoesNotHold,
+            run::Event::GateOpened { .. }
+            | run::Event::AttemptStarted { .. }
+            | run::Event::ManualAsked { .. }
+            | run::Event::LoopBegan { .. }
+            | run::Event::CallBegan { .. } => Branch::Holds,
+            _ => continue,
+        };
+        taken.insert((path, branch));
+    }
+    taken
 }
 
 /// A path without the names of items.

@@ -164,7 +164,7 @@ impl Judge<'_> {
                 })
             };
             let began = edges().find(|(_, edge)| *edge != Edge::End).map(|(index, _)| index);
-            let ended = edges().filter(|(_, edge)| *edge != Edge::Begin).map(|(index, _)| index).last();
+            let ended = edges().filter(|(_, edge)| *edge != Edge::Begin).map(|(index, _)| index).next_back();
             let Some(began) = began else {
                 self.miss(*span, format!("`{path}` was to {what}"), how_it_is(self.played.state.record(path)));
                 return;

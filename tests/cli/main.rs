@@ -23,4 +23,5 @@ mod runs;
 mod schema;
 mod stale;
 mod support;
+mod testing;
 mod undo;
