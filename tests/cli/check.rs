@@ -147,7 +147,7 @@ fn what_ships_passes_and_plans_without_reading_or_writing_anything() {
     let files: Vec<String> = std::fs::read_dir(repository("runbooks"))
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yaml") && name != "approvers.yaml")
+        .filter(|name| name.ends_with(".yaml") && !name.ends_with(".test.yaml") && name != "approvers.yaml")
         .map(|name| format!("runbooks/{name}"))
         .collect();
     assert!(files.len() >= 2);
