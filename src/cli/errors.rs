@@ -85,6 +85,9 @@ pub(super) enum CliError {
         /// What writes it anew.
         command: &'static str,
     },
+    /// Files are not laid out as `fmt` would.
+    #[error("{count} {} not formatted", if *.count == 1 { "file is" } else { "files are" })]
+    Unformatted { count: usize },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File { path: String, source: std::io::Error },
@@ -200,6 +203,9 @@ impl CliError {
             }
             Self::Unmended { .. } => Some("nothing in it was changed; make it writable, and run this again".to_owned()),
             Self::Stale { command, .. } => Some(format!("run `{command}` and commit the result")),
+            Self::Unformatted { .. } => {
+                Some("`runbook fmt` with the same files formats them; nothing was changed".to_owned())
+            }
             _ => None,
         }
     }
@@ -225,7 +231,7 @@ impl CliError {
             }
             Self::Lock(LockError::Unknown(_)) => Exit::Usage,
             Self::Store(StoreError::Io { .. }) => Exit::Preflight,
-            Self::Stale { .. } | Self::Report(_) | Self::Unmended { .. } => Exit::Failed,
+            Self::Stale { .. } | Self::Unformatted { .. } | Self::Report(_) | Self::Unmended { .. } => Exit::Failed,
             Self::Store(_)
             | Self::Log(_)
             | Self::Lock(LockError::Io { .. })

@@ -1,7 +1,9 @@
 //! Finds a runbook by its file or its name.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::base::{Code, Diagnostic, Source, Span};
 use crate::runbook::{Loaded, load_file, load_in};
 
 use super::errors::CliError;
@@ -124,6 +126,21 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// What stands in a file; a diagnostic where it is no text.
+pub(super) fn source(path: &Path) -> Result<Result<Arc<Source>, Box<Diagnostic>>, CliError> {
+    let bytes = std::fs::read(path).map_err(|error| CliError::file(path, error))?;
+    Ok(text(&path.display().to_string(), bytes))
+}
+
+/// Bytes as the text of a file of this name.
+pub(super) fn text(name: &str, bytes: Vec<u8>) -> Result<Arc<Source>, Box<Diagnostic>> {
+    String::from_utf8(bytes).map(|text| Source::new(name, text)).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Box::new(Diagnostic::error(&Source::new(name, text), Span::new(at, at + 1), Code::Encoding, "not valid UTF-8"))
+    })
 }
 
 /// Puts other text into a file, all of it or nothing: readers see the old or the new, and its permissions stay.

@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod find;
 mod flags;
+mod fmt;
 mod git;
 mod known;
 mod locks;
@@ -33,6 +34,7 @@ mod stale;
 mod terminal;
 mod test;
 mod undo;
+mod unified;
 mod verify;
 mod version;
 mod watch;
@@ -62,6 +64,8 @@ enum Command {
     Explain(explain::Explain),
     /// Say what a field of a runbook or an action means, and what it takes.
     Docs(docs::Docs),
+    /// Lay runbooks and other YAML files out evenly. Values, comments and their order stay.
+    Fmt(fmt::Fmt),
     /// Show what would happen, in which order, and what could be undone. Writes nothing, and asks the world only when told to.
     Plan(plan::Plan),
     /// Look beforehand for everything that a run would miss: secrets, tokens, tools, hosts, approvers. Writes nothing.
@@ -122,6 +126,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Docs(command) => command.run(),
+        Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Preflight(command) => command.run(),
         Command::Diff(command) => command.run(),

@@ -3,6 +3,7 @@
 mod act;
 pub mod document;
 pub mod fields;
+mod format;
 mod input;
 mod load;
 mod mend;
@@ -18,6 +19,7 @@ pub use document::{
     Lock, Manual, Measure, Need, OnExpiry, OnFailure, OnTimeout, OutputType, Retry, Runbook, Step, StepResult,
     Templated, Undo, Until, Verify, call_key,
 };
+pub use format::format;
 pub use input::{InputProblem, resolve as resolve_inputs};
 pub use load::{Disk, Files, Loaded, load, load_as, load_file, load_from, load_in, read_source};
 pub use template::{Expression, Scope, Template, TemplateError};

@@ -5,6 +5,7 @@ mod docs;
 mod drills;
 mod explanations;
 mod flow;
+mod fmt;
 mod gates;
 mod language;
 mod lint;
