@@ -18,9 +18,11 @@ pub(super) fn unified(name: &str, before: &str, after: &str) -> String {
     let new: Vec<&str> = after.split_inclusive('\n').collect();
     let edits = edits(&old, &new);
     let changed: Vec<usize> = (0..edits.len()).filter(|at| edits[*at] != Edit::Keep).collect();
-    let Some(first) = changed.first() else { return String::new() };
-    let mut hunks = vec![*first..first + 1];
-    for at in &changed[1..] {
+    if changed.is_empty() {
+        return String::new();
+    }
+    let mut hunks: Vec<std::ops::Range<usize>> = Vec::new();
+    for at in &changed {
         match hunks.last_mut() {
             Some(hunk) if *at <= hunk.end + 2 * AROUND => hunk.end = at + 1,
             _ => hunks.push(*at..at + 1),

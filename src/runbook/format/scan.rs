@@ -79,15 +79,15 @@ fn quoted_on_line(text: &str, quote: char) -> Option<usize> {
 /// Where a quoted text ends that begins at a place, behind its second quote.
 pub(super) fn quoted(lines: &[&str], from: Place, quote: char) -> Option<Place> {
     let mut at = from.at + 1;
-    for line in from.line..lines.len() {
-        let mut rest = lines[line].get(at..)?.char_indices();
+    for (line, text) in lines.iter().enumerate().skip(from.line) {
+        let mut rest = text.get(at..)?.char_indices();
         while let Some((found, c)) = rest.next() {
             if c == '\\' && quote == '"' {
                 rest.next();
             } else if c == quote {
                 let end = at + found + 1;
                 // In single quotes a quote is written twice.
-                if quote == '\'' && lines[line][end..].starts_with('\'') {
+                if quote == '\'' && text[end..].starts_with('\'') {
                     rest.next();
                 } else {
                     return Some(Place { line, at: end });
