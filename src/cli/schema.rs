@@ -226,8 +226,8 @@ fn tidy(path: &Path) -> PathBuf {
 
 /// The way from a file to another, as the file writes it.
 fn way(from: &Path, to: &Path) -> String {
-    let whole = |path: &Path| tidy(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    let (from, to) = (whole(from.parent().unwrap_or(Path::new(""))), whole(to));
+    let from = tidy(&find::folder_of(&from.to_string_lossy()));
+    let to = tidy(&std::path::absolute(to).unwrap_or_else(|_| to.to_owned()));
     let common = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
     let up = from.components().skip(common).map(|_| "..".to_owned());
     let down = to.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
