@@ -19,14 +19,14 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::acts::Actions;
 use self::part::Part;
 use self::rename::Names;
 use crate::action::Registry;
 use crate::base::StepId;
-use crate::runbook::Loaded;
+use crate::runbook::{Arm, Does, Loaded, Undo};
 
 /// Members by group, from the `approvers.yaml` of a side.
 pub type Groups = BTreeMap<String, Vec<String>>;
@@ -265,6 +265,32 @@ impl Told<'_, '_> {
         }
         calls
     }
+}
+
+/// What a step does, as somebody would have written it.
+fn does(does: &Does) -> Option<Value> {
+    Some(match does {
+        Does::Action { uses, with } if uses == "shell" => text::written(with),
+        Does::Action { uses, with } => json!({ "uses": uses, "with": text::written(with) }),
+        Does::Call(call) => json!({ "call": call.file, "with": text::written(&call.with), "secrets": call.secrets }),
+        Does::Decide(decide) => {
+            let arm = |arm: &Arm| match &arm.condition {
+                Some(condition) => json!({ "if": condition, "then": text::written(&arm.then) }),
+                None => json!({ "then": text::written(&arm.then) }),
+            };
+            decide.arms.iter().map(arm).collect()
+        }
+        Does::Manual(manual) => json!({ "manual": manual.text }),
+        Does::Gate => return None,
+    })
+}
+
+/// How a step is undone, as somebody would have written it.
+fn undone(undo: &Undo) -> Option<Value> {
+    Some(match undo {
+        Undo::Auto => json!("auto"),
+        Undo::Action { uses, with, .. } => return does(&Does::Action { uses: uses.clone(), with: with.clone() }),
+    })
 }
 
 /// What somebody wrote, as a value to show.

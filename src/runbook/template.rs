@@ -172,6 +172,8 @@ pub struct Reference {
     pub path: Vec<String>,
     /// Where it stands in the template's own text.
     pub range: Range<usize>,
+    /// Where its first name begins there.
+    pub start: usize,
     /// Does it stand alone between its braces? Secrets must.
     pub alone: bool,
 }
@@ -423,7 +425,8 @@ fn use_own_arithmetic(instructions: &mut Instructions<'_>) {
 fn walk(expression: &ast::Expr<'_>, found: &mut Vec<Reference>) -> Result<(), TemplateError> {
     use ast::Expr;
     if let Some(path) = literal_path(expression) {
-        found.push(Reference { path, range: range(expression.span()), alone: false });
+        let start = start_of(expression);
+        found.push(Reference { path, range: range(expression.span()), start, alone: false });
         return Ok(());
     }
     match expression {
@@ -511,6 +514,15 @@ fn literal_path(expression: &ast::Expr<'_>) -> Option<Vec<String>> {
             Some(path)
         }
         _ => None,
+    }
+}
+
+/// Where the first name of a path begins; the span of a path is that of its last part.
+fn start_of(expression: &ast::Expr<'_>) -> usize {
+    match expression {
+        ast::Expr::GetAttr(attribute) => start_of(&attribute.expr),
+        ast::Expr::GetItem(item) => start_of(&item.expr),
+        other => range(other.span()).start,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The binary as people use it: every test here runs it and looks at what it says, does and leaves behind.
 
 mod check;
+mod diffs;
 mod docs;
 mod drills;
 mod explanations;

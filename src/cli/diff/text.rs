@@ -37,8 +37,14 @@ fn one(finding: &Finding, denial: Option<&Denial>, styled: bool, out: &mut Strin
     if let Some(denial) = denial {
         out.push_str(&format!("  denied by `{}` ({}:{})\n", denial.rule, denial.file, denial.line));
     }
+    let has_value = |spot: &Option<Spot>| spot.as_ref().is_some_and(|spot| spot.value.is_some());
+    let one_has = has_value(&finding.old) || has_value(&finding.new);
     for (sign, spot) in [("-", &finding.old), ("+", &finding.new)] {
         let Some(Spot { file, line, value }) = spot else { continue };
+        // Where one side says something, the place at which the other does not adds nothing.
+        if one_has && value.is_none() {
+            continue;
+        }
         let shown = value.as_ref().map(lines).unwrap_or_default();
         match shown.as_slice() {
             [] => out.push_str(&format!("  {dim}{sign} {file}:{line}{dim:#}\n")),

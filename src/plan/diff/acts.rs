@@ -10,13 +10,14 @@ use super::{Both, Kind, Told, text};
 use crate::action::{Effect, Intent, Registry};
 use crate::base::secret;
 use crate::plan::check::resolved_params;
-use crate::runbook::{Does, Step, Template, Templated, Undo};
+use crate::plan::intent::{Known, pieces};
+use crate::runbook::{Does, Step, Template, TemplateError, Templated, Undo};
 
 /// Parameters that say where an action works, rather than how.
 const TARGETS: [&str; 3] = ["project", "team", "target"];
 
 /// What one action would do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Act {
     uses: String,
     /// Its parameters as they are written, with what it takes by default.
@@ -25,8 +26,55 @@ pub(super) struct Act {
     /// What it sends, where it changes something.
     requests: BTreeSet<String>,
     command: Option<String>,
-    targets: BTreeSet<String>,
+    /// Where it works, and at which variables there.
+    targets: BTreeMap<String, BTreeSet<String>>,
     secrets: BTreeSet<String>,
+}
+
+/// Stands for what only the run can tell, in letters that neither an address nor a path has to escape.
+#[derive(Default)]
+struct Unknowns(Vec<String>);
+
+impl Unknowns {
+    fn word(number: usize) -> String {
+        format!("rbunknown{number}rb")
+    }
+
+    /// A value with everything expanded that is known.
+    fn ahead(&mut self, with: &Templated, known: &Known) -> Value {
+        let expanded = with.render_with(&mut |template| {
+            if let Some(value) = known.template(template) {
+                return Ok::<_, TemplateError>(value);
+            }
+            let mut shown = String::new();
+            for (text, is_expansion) in pieces(&template.0) {
+                match is_expansion.then(|| known.template(&Template(text.to_owned()))) {
+                    None => shown.push_str(text),
+                    Some(Some(Value::String(text))) => shown.push_str(&text),
+                    Some(Some(other)) => shown.push_str(&other.to_string()),
+                    Some(None) => {
+                        let expression = text.trim_matches(['{', '}', ' ']).to_owned();
+                        let number = self.0.iter().position(|seen| *seen == expression).unwrap_or_else(|| {
+                            self.0.push(expression);
+                            self.0.len() - 1
+                        });
+                        shown.push_str(&Self::word(number));
+                    }
+                }
+            }
+            Ok(Value::String(shown))
+        });
+        expanded.unwrap_or(Value::Null)
+    }
+
+    /// The text with the expressions themselves, and the names of secrets.
+    fn shown(&self, text: &str) -> String {
+        let mut text = secret::shown(text);
+        for (number, expression) in self.0.iter().enumerate() {
+            text = text.replace(&Self::word(number), &format!("‹{expression}›"));
+        }
+        text
+    }
 }
 
 /// What a step and its undo would do.
@@ -91,7 +139,8 @@ impl<'r> Actions<'r> {
             }
             map
         };
-        let params = part.known.ahead(with);
+        let mut unknowns = Unknowns::default();
+        let params = unknowns.ahead(with, &part.known);
         let described = action.describe(&params);
         let params = whole(params);
         let mut act = Act {
@@ -100,7 +149,7 @@ impl<'r> Actions<'r> {
             hosts: BTreeSet::new(),
             requests: BTreeSet::new(),
             command: None,
-            targets: targets(&params),
+            targets: targets(&params, &unknowns),
             secrets: secrets(with),
         };
         let named = params.get("secret").and_then(Value::as_str).filter(|_| !contract.secrets.is_empty());
@@ -109,9 +158,11 @@ impl<'r> Actions<'r> {
             None => act.secrets.extend(contract.secrets.iter().map(|name| (*name).to_owned())),
         }
         match described {
-            Some(intents) => intents.iter().for_each(|intent| act.intend(intent, contract.effect)),
+            Some(intents) => intents.iter().for_each(|intent| act.intend(intent, contract.effect, &unknowns)),
             // Only the run can tell what it does; the addresses in its parameters say where.
-            None => params.values().filter_map(Value::as_str).for_each(|text| act.hosts.extend(host(text))),
+            None => {
+                params.values().filter_map(Value::as_str).for_each(|text| act.hosts.extend(host(&unknowns.shown(text))))
+            }
         }
         Some(act)
     }
@@ -129,19 +180,20 @@ impl<'r> Actions<'r> {
 }
 
 impl Act {
-    fn intend(&mut self, intent: &Intent, effect: Effect) {
+    fn intend(&mut self, intent: &Intent, effect: Effect, unknowns: &Unknowns) {
         match intent {
             Intent::Request { method, url, .. } => {
-                self.hosts.extend(host(url));
+                let url = unknowns.shown(url);
+                self.hosts.extend(host(&url));
                 if effect == Effect::Write && !["GET", "HEAD"].contains(&method.as_str()) {
-                    self.requests.insert(format!("{method} {}", secret::shown(url)));
+                    self.requests.insert(format!("{method} {url}"));
                 }
             }
             Intent::Process { argv, script, .. } => {
                 let command = script
                     .clone()
                     .unwrap_or_else(|| argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
-                self.command = Some(secret::shown(&command));
+                self.command = Some(unknowns.shown(&command));
             }
             Intent::Note { .. } => {}
         }
@@ -174,26 +226,43 @@ pub(in crate::plan) fn host(url: &str) -> Option<String> {
         c => depth == 0 && ['/', '?', '#'].contains(&c),
     });
     let host = &rest[..end.unwrap_or(rest.len())];
-    (!host.is_empty()).then(|| secret::shown(host))
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
-/// Where an action works: projects and their environments, and variables by name.
-fn targets(params: &Map<String, Value>) -> BTreeSet<String> {
+/// Where an action works: projects and their environments, and variables there by name.
+fn targets(params: &Map<String, Value>, unknowns: &Unknowns) -> BTreeMap<String, BTreeSet<String>> {
     let place: Vec<String> = TARGETS
         .iter()
-        .filter_map(|name| Some(format!("{name} `{}`", super::top::plain(params.get(*name).filter(|v| !v.is_null())?))))
+        .filter_map(|name| Some((name, params.get(*name).filter(|value| !value.is_null())?)))
+        .map(|(name, value)| format!("{name} `{}`", unknowns.shown(&super::top::plain(value))))
         .collect();
     if place.is_empty() {
-        return BTreeSet::new();
+        return BTreeMap::new();
     }
-    let place = place.join(", ");
     let values = params.get("values").and_then(Value::as_object).into_iter().flat_map(|values| values.keys().cloned());
     let names = params.get("names").and_then(Value::as_array).into_iter().flatten();
-    let names: Vec<String> = values.chain(names.filter_map(|name| name.as_str().map(str::to_owned))).collect();
-    if names.is_empty() {
-        return BTreeSet::from([place]);
+    let names = values.chain(names.filter_map(|name| name.as_str().map(|name| unknowns.shown(name))));
+    BTreeMap::from([(place.join(", "), names.collect())])
+}
+
+/// What of one side's targets the other does not have, in words.
+fn more_targets(one: &Act, other: &Act) -> Vec<String> {
+    let mut found = Vec::new();
+    for (place, names) in &one.targets {
+        let others = other.targets.get(place);
+        let more: Vec<String> = names
+            .iter()
+            .filter(|name| others.is_none_or(|others| !others.contains(*name)))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        match (others, more.as_slice()) {
+            (Some(_), []) => {}
+            (None, []) => found.push(place.clone()),
+            (_, [only]) => found.push(format!("the variable {only} of {place}")),
+            (_, many) => found.push(format!("the variables {} of {place}", many.join(", "))),
+        }
     }
-    names.into_iter().map(|name| format!("variable `{name}` of {place}")).collect()
+    found
 }
 
 /// The secrets that a value names.
@@ -242,8 +311,9 @@ impl Acts {
 /// Tells what a step that is on both sides does otherwise.
 pub(super) fn compare(told: &mut Told<'_, '_>, at: Both<'_>, old: &Acts, new: &Acts) {
     reach(told, at, old, new, &Everywhere::default(), &Everywhere::default());
-    if let (Some(old), Some(new)) = (&old.own, &new.own) {
-        act(told, at, "", &[], old, new);
+    if old.own.is_some() || new.own.is_some() {
+        let nothing = Act::default();
+        act(told, at, "", &[], old.own.as_ref().unwrap_or(&nothing), new.own.as_ref().unwrap_or(&nothing));
     }
     if let (Some(old), Some(new)) = (&old.undo, &new.undo) {
         act(told, at, "the undo of ", &["undo"], old, new);
@@ -309,7 +379,9 @@ fn reach(told: &mut Told<'_, '_>, at: Both<'_>, old: &Acts, new: &Acts, in_old: 
 fn act(told: &mut Told<'_, '_>, at: Both<'_>, what: &str, under: &[&str], old: &Act, new: &Act) {
     let id = at.id;
     let path = |rest: &[&'static str]| [under, rest].concat();
-    if old.uses != new.uses {
+    // A step that does nothing by an action on one side has been told of as that.
+    let both = !old.uses.is_empty() && !new.uses.is_empty();
+    if both && old.uses != new.uses {
         let kind = if under.is_empty() { Kind::ActionChanged } else { Kind::UndoChanged };
         let message = format!("{what}`{id}` uses `{}` instead of `{}`", new.uses, old.uses);
         told.step(
@@ -321,15 +393,19 @@ fn act(told: &mut Told<'_, '_>, at: Both<'_>, what: &str, under: &[&str], old: &
         );
     }
     let same_targets = old.targets == new.targets;
-    for (kind, one, other, words) in [
-        (Kind::TargetAdded, &new.targets, &old.targets, "works at"),
-        (Kind::TargetRemoved, &old.targets, &new.targets, "no longer works at"),
-    ] {
-        for target in one.difference(other) {
-            let shown = Some(Value::from(target.as_str()));
-            let values = if kind == Kind::TargetAdded { (None, shown) } else { (shown, None) };
-            told.step(kind, at, &path(&["with"]), format!("{what}`{id}` {words} {target}"), values);
-        }
+    for target in more_targets(new, old) {
+        let shown = (None, Some(Value::from(target.as_str())));
+        told.step(Kind::TargetAdded, at, &path(&["with"]), format!("{what}`{id}` works at {target}"), shown);
+    }
+    for target in more_targets(old, new) {
+        let shown = (Some(Value::from(target.as_str())), None);
+        told.step(
+            Kind::TargetRemoved,
+            at,
+            &path(&["with"]),
+            format!("{what}`{id}` no longer works at {target}"),
+            shown,
+        );
     }
     // A new target and a new host have told what is new about a request already.
     let mut new_requests: Vec<&String> = new.requests.difference(&old.requests).collect();

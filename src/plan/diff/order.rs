@@ -278,13 +278,19 @@ fn needs(told: &mut Told<'_, '_>, graphs: &(Graph, Graph), common: &[(usize, usi
             let accepts = |need: &Need| need.0.iter().copied().collect::<BTreeSet<_>>();
             match (was.get(id), is.get(id)) {
                 (Some(was), Some(is)) if accepts(was) == accepts(is) => {}
-                (Some(was), Some(is)) if accepts(is).is_superset(&accepts(was)) => {
-                    looser.push(format!("`{id}` ({is})"))
+                (Some(was), Some(is)) => {
+                    let phrase = format!("goes on when `{id}` is {is} instead of {was}");
+                    if accepts(is).is_superset(&accepts(was)) {
+                        looser.push(phrase);
+                    } else if accepts(is).is_subset(&accepts(was)) {
+                        tighter.push(phrase);
+                    } else {
+                        other.push(phrase);
+                    }
                 }
-                (Some(was), Some(is)) if accepts(is).is_subset(&accepts(was)) => tighter.push(format!("`{id}` ({is})")),
-                (Some(_), Some(is)) => other.push(format!("`{id}` ({is})")),
-                (Some(_), None) => looser.push(format!("`{id}`, no longer")),
-                (None, Some(is)) => tighter.push(format!("`{id}` ({is})")),
+                (Some(_), None) => looser.push(format!("no longer waits for `{id}`")),
+                (None, Some(is)) if *is == success => tighter.push(format!("waits for `{id}`")),
+                (None, Some(is)) => tighter.push(format!("waits for `{id}` to be {is}")),
                 (None, None) => {}
             }
         }
@@ -295,14 +301,9 @@ fn needs(told: &mut Told<'_, '_>, graphs: &(Graph, Graph), common: &[(usize, usi
             vec![(Kind::NeedsChanged, [looser, tighter, other].concat())]
         };
         for (kind, names) in told_as.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let words = match kind {
-                Kind::NeedsLoosened => "waits for less",
-                Kind::NeedsTightened => "waits for more",
-                _ => "waits for something else",
-            };
-            let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+            let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
-            let message = format!("`{}` {words}: {first}{more}", at.id);
+            let message = format!("`{}` {first}{more}", at.id);
             let shown = |needs: &indexmap::IndexMap<StepId, Need>| {
                 let needs: BTreeMap<String, String> =
                     needs.iter().map(|(id, need)| (id.to_string(), need.to_string())).collect();

@@ -224,10 +224,10 @@ trait Rewrite {
     fn text(&mut self, text: &str, references: Vec<Reference>) -> String {
         let mut text = text.to_owned();
         let mut references = references;
-        references.sort_by_key(|reference| std::cmp::Reverse(reference.range.start));
+        references.sort_by_key(|reference| std::cmp::Reverse(reference.start));
         for reference in references {
             let root = reference.root().to_owned();
-            let at = reference.range.start;
+            let at = reference.start;
             let Ok(id) = StepId::new(&root) else { continue };
             if text.get(at..).is_some_and(|rest| rest.starts_with(&root)) {
                 text.replace_range(at..at + root.len(), self.id(&id).as_str());
@@ -319,5 +319,27 @@ struct Nameless;
 impl Rewrite for Nameless {
     fn id(&mut self, _: &StepId) -> StepId {
         own_name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_changed_where_they_stand_and_nowhere_else() {
+        let names = Names::from([(StepId::new("a").unwrap(), StepId::new("long_one").unwrap())]);
+        let mut changes = Changes { names: &names, own: None };
+        let expression = |changes: &mut Changes<'_>, text: &str| changes.expression(&Expression(text.to_owned())).0;
+        for (before, after) in [
+            ("a.outputs.a == 'a' and not a.met", "long_one.outputs.a == 'a' and not long_one.met"),
+            ("(a).result in ['a']", "(long_one).result in ['a']"),
+            ("a['outputs'].x | default(a.error.kind)", "long_one['outputs'].x | default(long_one.error.kind)"),
+            ("b.outputs.a", "b.outputs.a"),
+        ] {
+            assert_eq!(expression(&mut changes, before), after);
+        }
+        let template = changes.template(&Template("a {{ a.outputs.x }} {{a.result}} {{ inputs.a }}".to_owned()));
+        assert_eq!(template.0, "a {{ long_one.outputs.x }} {{long_one.result}} {{ inputs.a }}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::acts::{self, Actions, Everywhere};
 use super::top::{input_changes, limit, member};
-use super::{Both, Kind, Told, gates, text, value};
+use super::{Both, Kind, Told, gates, text, undone, value};
 use crate::action::{Effect, Replay};
 use crate::base::HumanDuration;
 use crate::runbook::{
@@ -70,16 +70,16 @@ fn come_or_gone(told: &mut Told<'_, '_>, at: Both<'_>, step: &Step) {
         }
         _ if entry.writes() && step.undo.is_some() => {
             let message = format!("the write `{id}` {word}{}", behind(step));
-            told.step(kind(Kind::WriteAdded), at, &[], message, values(value(&step.does)));
+            told.step(kind(Kind::WriteAdded), at, &[], message, values(super::does(&step.does)));
         }
         _ if entry.writes() => {
             let message = format!("the write `{id}`, which cannot be undone, {word}{}", behind(step));
-            told.step(kind(Kind::WriteWithoutUndoAdded), at, &[], message, values(value(&step.does)));
+            told.step(kind(Kind::WriteWithoutUndoAdded), at, &[], message, values(super::does(&step.does)));
         }
         _ if entry.is_final => {}
         _ => {
             let message = format!("`{id}`, which changes nothing, {word}");
-            told.step(kind(Kind::StepAdded), at, &[], message, values(value(&step.does)));
+            told.step(kind(Kind::StepAdded), at, &[], message, values(super::does(&step.does)));
         }
     }
 }
@@ -215,13 +215,14 @@ fn does(told: &mut Told<'_, '_>, at: Both<'_>, old: &Step, new: &Step) {
             let arms = |arms: &[Arm]| arms.iter().map(arm).collect::<Vec<_>>();
             if arms(&old.arms) != arms(&new.arms) {
                 let message = format!("`{id}` decides otherwise");
-                told.step(Kind::DecisionChanged, at, &["with"], message, (value(&old.arms), value(&new.arms)));
+                let values = (super::does(&Does::Decide(old.clone())), super::does(&Does::Decide(new.clone())));
+                told.step(Kind::DecisionChanged, at, &["with"], message, values);
             }
         }
         (Does::Manual(old), Does::Manual(new)) => manual(told, at, old, new),
         (was, is) => {
             let message = format!("`{id}` {} instead of {}", means(is).0, means(was).1);
-            told.step(Kind::ActionChanged, at, &[], message, (value(was), value(is)));
+            told.step(Kind::ActionChanged, at, &[], message, (super::does(was), super::does(is)));
         }
     }
 }
@@ -289,11 +290,10 @@ fn for_each(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&ForEach>, new: O
     };
     let kind = |wider: bool| if wider { Kind::LoopWidened } else { Kind::LoopNarrowed };
     if old.at_most != new.at_most {
-        let count = |count: Option<u32>| {
-            count.map_or_else(|| "as many items at once as the run allows".to_owned(), |most| format!("{most} at once"))
-        };
+        let count =
+            |count: Option<u32>| count.map_or_else(|| "as many as the run allows".to_owned(), |most| most.to_string());
         let wider = new.at_most.unwrap_or(u32::MAX) > old.at_most.unwrap_or(u32::MAX);
-        let message = format!("`{id}` does {} instead of {}", count(new.at_most), count(old.at_most));
+        let message = format!("`{id}` does {} items at once instead of {}", count(new.at_most), count(old.at_most));
         told.step(kind(wider), at, &["for_each", "at_most"], message, (value(&old.at_most), value(&new.at_most)));
     }
     if old.ramp != new.ramp {
@@ -355,7 +355,7 @@ fn items(each: &ForEach) -> Option<BTreeSet<String>> {
         return None;
     }
     let Value::Array(items) = each.items.value(&Scope::default()).ok()? else { return None };
-    Some(items.iter().map(Value::to_string).collect())
+    Some(items.iter().map(|item| format!("`{}`", super::top::plain(item))).collect())
 }
 
 fn limits(told: &mut Told<'_, '_>, at: Both<'_>, old: &Step, new: &Step) {
@@ -379,7 +379,7 @@ fn retry(
         return;
     }
     let what = if path.len() > 1 { "the undo of " } else { "" };
-    let values = (value(&old), value(&new));
+    let values = (old.and_then(shown_retry), new.and_then(shown_retry));
     let tries = |retry: Option<&Retry>| retry.map_or(1, |retry| retry.attempts);
     let (was, is) = (tries(old), tries(new));
     if was != is {
@@ -411,6 +411,17 @@ fn retry(
         let message = format!("{what}`{}` waits otherwise between its tries", at.id);
         told.step(Kind::TimingChanged, at, path, message, values);
     }
+}
+
+/// As it is written: the factor in ones, not in thousandths.
+fn shown_retry(retry: &Retry) -> Option<Value> {
+    let mut shown = value(retry)?;
+    let factor = retry.backoff.0;
+    shown["backoff"] = match factor % 1000 {
+        0 => (factor / 1000).into(),
+        rest => format!("{}.{}", factor / 1000, format!("{rest:03}").trim_end_matches('0')).into(),
+    };
+    Some(shown)
 }
 
 fn until(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Until>, new: Option<&Until>) {
@@ -461,7 +472,7 @@ fn undo(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Undo>, new: Option<&
     match (old, new) {
         (None, None) | (Some(Undo::Auto), Some(Undo::Auto)) => {}
         (None, Some(new)) => {
-            told.step(Kind::UndoAdded, at, &["undo"], format!("`{id}` can be undone"), (None, value(new)))
+            told.step(Kind::UndoAdded, at, &["undo"], format!("`{id}` can be undone"), (None, undone(new)))
         }
         (Some(old), None) => {
             told.step(
@@ -469,7 +480,7 @@ fn undo(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Undo>, new: Option<&
                 at,
                 &["undo"],
                 format!("`{id}` cannot be undone any more"),
-                (value(old), None),
+                (undone(old), None),
             );
         }
         (
@@ -495,7 +506,7 @@ fn undo(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Undo>, new: Option<&
                 Undo::Auto => format!("`{id}` is undone by its action itself"),
                 Undo::Action { uses, .. } => format!("`{id}` is undone by `{uses}` instead of its action itself"),
             };
-            told.step(Kind::UndoChanged, at, &["undo"], message, (value(old), value(new)));
+            told.step(Kind::UndoChanged, at, &["undo"], message, (undone(old), undone(new)));
         }
     }
 }
@@ -507,20 +518,28 @@ fn verify(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Verify>, new: Opti
         (None, None) => {}
         (None, Some(new)) => {
             let message = format!("it is looked whether the undo of `{id}` has worked");
-            told.step(Kind::UndoVerifyAdded, at, &path, message, (None, value(new)));
+            told.step(Kind::UndoVerifyAdded, at, &path, message, (None, shown_verify(new)));
         }
         (Some(old), None) => {
             let message = format!("it is no longer looked whether the undo of `{id}` has worked");
-            told.step(Kind::UndoVerifyRemoved, at, &path, message, (value(old), None));
+            told.step(Kind::UndoVerifyRemoved, at, &path, message, (shown_verify(old), None));
         }
         (Some(old), Some(new)) => {
             let condition = |verify: &Verify| verify.condition.as_ref().map(text::expression);
             if old.uses != new.uses || condition(old) != condition(new) {
                 let message = format!("the undo of `{id}` is verified by other means");
-                told.step(Kind::UndoChanged, at, &path, message, (value(old), value(new)));
+                told.step(Kind::UndoChanged, at, &path, message, (shown_verify(old), shown_verify(new)));
             }
         }
     }
+}
+
+fn shown_verify(verify: &Verify) -> Option<Value> {
+    let mut shown = serde_json::json!({ "uses": verify.uses, "with": text::written(&verify.with) });
+    if let Some(condition) = &verify.condition {
+        shown["if"] = condition.0.as_str().into();
+    }
+    Some(shown)
 }
 
 fn measure(told: &mut Told<'_, '_>, at: Both<'_>, old: Option<&Measure>, new: Option<&Measure>) {

@@ -201,7 +201,7 @@ fn locks(told: &mut Told<'_, '_>) {
                 let wait =
                     |wait: Option<HumanDuration>| wait.map_or_else(|| "not at all".to_owned(), |wait| wait.to_string());
                 let message = format!(
-                    "it waits for the lock `{}` {} instead of {}",
+                    "it waits for the lock `{}`: {} instead of {}",
                     lock.name,
                     wait(lock.wait),
                     wait(before.wait)

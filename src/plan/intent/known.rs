@@ -128,7 +128,7 @@ impl Known {
     }
 
     /// What a template comes to, when that is known.
-    fn template(&self, template: &Template) -> Option<Value> {
+    pub(in crate::plan) fn template(&self, template: &Template) -> Option<Value> {
         template.render_as_far(&|references| self.scope_of(references)).ok().flatten()
     }
 
