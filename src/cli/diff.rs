@@ -4,12 +4,10 @@ mod markdown;
 mod text;
 
 use clap::{Args, ValueEnum};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::actions;
 use crate::plan::diff;
-use crate::plan::policy::Denial;
+use crate::plan::policy::Answer;
 
 use super::errors::CliError;
 use super::exit::Exit;
@@ -46,15 +44,6 @@ enum DiffFormat {
     Markdown,
 }
 
-/// What `--format json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Answer<'a> {
-    #[serde(flatten)]
-    found: &'a diff::Diff,
-    /// What the policy denies; `null` where none was named.
-    denied: Option<&'a [Denial]>,
-}
-
 impl Diff {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let rules = self.policy.read()?;
@@ -75,7 +64,7 @@ impl Diff {
         let denied = verdict.as_ref().map(|verdict| verdict.denials.as_slice());
         match self.format {
             DiffFormat::Text => super::print(&text::text(&found, denied.unwrap_or_default(), stdout_is_styled()))?,
-            DiffFormat::Json => super::print_json(&Answer { found: &found, denied })?,
+            DiffFormat::Json => super::print_json(&Answer { diff: &found, denied })?,
             DiffFormat::Markdown => super::print(&markdown::markdown(&found, denied.unwrap_or_default()))?,
         }
         let judged = rules.as_ref().zip(verdict.as_ref()).map(|(rules, verdict)| policy::tell(rules, verdict));

@@ -18,7 +18,7 @@ pub(super) use order::Behind;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::acts::Actions;
@@ -54,10 +54,12 @@ pub struct Diff {
 }
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Finding {
     /// What kind of difference.
     pub kind: Kind,
+    /// Whether it makes the runbook riskier. It follows from the kind.
+    pub class: Class,
     /// The step, with the calls that lead to it: `cleanup/report`. `null` for the runbook as a whole. A step that is gone
     /// has its old name, every other its new one.
     pub step: Option<String>,
@@ -67,29 +69,6 @@ pub struct Finding {
     pub old: Option<Spot>,
     /// Where the new side says so; `null` where it says nothing.
     pub new: Option<Spot>,
-}
-
-impl Finding {
-    /// Whether it makes the runbook riskier.
-    pub fn class(&self) -> Class {
-        self.kind.class()
-    }
-}
-
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown<'f> {
-            kind: Kind,
-            class: Class,
-            step: &'f Option<String>,
-            message: &'f str,
-            old: &'f Option<Spot>,
-            new: &'f Option<Spot>,
-        }
-        let Self { kind, step, message, old, new } = self;
-        Shown { kind: *kind, class: kind.class(), step, message, old, new }.serialize(serializer)
-    }
 }
 
 /// A place in a file, and what stands there.
@@ -106,7 +85,7 @@ pub struct Spot {
 impl Diff {
     /// How many findings there are of a class.
     pub fn count(&self, class: Class) -> usize {
-        self.findings.iter().filter(|finding| finding.class() == class).count()
+        self.findings.iter().filter(|finding| finding.class == class).count()
     }
 }
 
@@ -118,7 +97,7 @@ pub fn diff(old: Option<Side<'_>>, new: Option<Side<'_>>, registry: &Registry) -
         Differ { old, new, registry, actions: Actions::new(registry), findings: Vec::new(), seen: BTreeMap::new() };
     differ.runbooks(Some(""), Some(""), "");
     let mut findings = differ.findings;
-    findings.sort_by_key(Finding::class);
+    findings.sort_by_key(|finding| finding.class);
     Diff { runbook, old: file(old), new: file(new), findings }
 }
 
@@ -157,6 +136,7 @@ impl Told<'_, '_> {
     fn step(&mut self, kind: Kind, at: Both<'_>, path: &[&str], message: impl Into<String>, (old, new): Values) {
         self.findings.push(Finding {
             kind,
+            class: kind.class(),
             step: Some(format!("{}{}", self.above, at.id)),
             message: message.into(),
             old: at.old.and_then(|place| self.old.spot(place, path, old)),
@@ -169,7 +149,7 @@ impl Told<'_, '_> {
         let step = self.above.strip_suffix('/').map(str::to_owned);
         let old = self.old.top(path, old);
         let new = self.new.top(path, new);
-        self.findings.push(Finding { kind, step, message: message.into(), old, new });
+        self.findings.push(Finding { kind, class: kind.class(), step, message: message.into(), old, new });
     }
 
     /// In the order of the file: of the new side where it is there, else of the old one.

@@ -65,7 +65,7 @@ impl Word {
 
     fn names(self, finding: &Finding) -> bool {
         match self {
-            Self::Class(class) => finding.class() == class,
+            Self::Class(class) => finding.class == class,
             Self::Kind(kind) => finding.kind == kind,
             Self::Rule(_) => false,
         }
@@ -133,6 +133,23 @@ impl Denial {
     /// The finding of a diff that is denied, by its place among them.
     pub fn finding(&self) -> Option<usize> {
         self.finding
+    }
+}
+
+/// What `runbook diff --format json` prints: the difference, and what a policy says of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Answer<'a> {
+    /// The difference.
+    #[serde(flatten)]
+    pub diff: &'a Diff,
+    /// What the policy denies; `null` where none was named.
+    pub denied: Option<&'a [Denial]>,
+}
+
+impl Answer<'_> {
+    /// The JSON Schema of it.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Answer<'static>).to_value()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The binary as people use it: every test here runs it and looks at what it says, does and leaves behind.
 
 mod check;
+#[cfg(unix)]
+mod ci;
 mod diffs;
 mod docs;
 mod drills;

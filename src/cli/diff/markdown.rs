@@ -20,7 +20,7 @@ pub(super) fn markdown(found: &Diff, denied: &[Denial]) -> String {
     let mut left_out = 0;
     for class in Class::ALL {
         let of_class: Vec<(usize, &Finding)> =
-            found.findings.iter().enumerate().filter(|(_, finding)| finding.class() == class).collect();
+            found.findings.iter().enumerate().filter(|(_, finding)| finding.class == class).collect();
         if of_class.is_empty() {
             continue;
         }
@@ -145,6 +145,7 @@ mod tests {
         let spot = Spot { file: "x".into(), line: 1, value: Some("a\n```\n</details>\n<script>".into()) };
         let finding = Finding {
             kind: crate::plan::diff::Kind::CommandAdded,
+            class: Class::Riskier,
             step: None,
             message: "m".into(),
             old: None,

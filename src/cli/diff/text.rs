@@ -21,7 +21,7 @@ pub(super) fn text(found: &Diff, denied: &[Denial], styled: bool) -> String {
 }
 
 fn one(finding: &Finding, denial: Option<&Denial>, styled: bool, out: &mut String) {
-    let colour = match finding.class() {
+    let colour = match finding.class {
         Class::Riskier => AnsiColor::Red,
         Class::Neutral => AnsiColor::Yellow,
         Class::Safer => AnsiColor::Green,
@@ -29,7 +29,7 @@ fn one(finding: &Finding, denial: Option<&Denial>, styled: bool, out: &mut Strin
     let style = if styled { colour.on_default().bold() } else { Style::new() };
     let dim = if styled { Style::new().dimmed() } else { Style::new() };
     let message: String = finding.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let class = finding.class();
+    let class = finding.class;
     out.push_str(&format!("\n{style}{class}{style:#} {}: {message}\n", finding.kind));
     if let Some(step) = finding.step.as_ref().filter(|step| step.contains('/')) {
         out.push_str(&format!("  in {step}\n"));

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexMap;
+
 use crate::base::{Digest, StepId};
 use crate::plan::steps_read;
 use crate::runbook::template::Reference;
@@ -157,38 +159,48 @@ fn own_name() -> StepId {
     StepId::new("_this_step_itself_").expect("it is a name")
 }
 
+/// Another such name.
+fn one_name() -> StepId {
+    StepId::new("_the_one_before_").expect("it is a name")
+}
+
 /// What comes after each step, whatever the steps are called.
 struct Tails(BTreeMap<StepId, Digest>);
 
 impl Tails {
     fn of(runbook: &Runbook) -> Self {
         let all: BTreeMap<&StepId, &Step> = runbook.steps.iter().chain(&runbook.finally).collect();
-        let mut behind: BTreeMap<&StepId, Vec<(&StepId, String)>> = BTreeMap::new();
-        let mut left: BTreeMap<&StepId, usize> = all.keys().map(|id| (*id, 0)).collect();
+        // Who needs or reads each step.
+        let mut behind: BTreeMap<&StepId, Vec<&StepId>> = BTreeMap::new();
+        let mut before: BTreeMap<&StepId, Vec<&StepId>> = BTreeMap::new();
         for (id, step) in &all {
-            for (needed, need) in &step.needs {
-                behind.entry(needed).or_default().push((id, need.to_string()));
+            let named: BTreeSet<StepId> = step.needs.keys().cloned().chain(steps_read(step)).collect();
+            for (named, _) in named.iter().filter(|named| *named != *id).filter_map(|named| all.get_key_value(named)) {
+                behind.entry(named).or_default().push(id);
+                before.entry(id).or_default().push(named);
             }
         }
-        for (id, followers) in &behind {
-            left.insert(*id, followers.len());
-        }
-        let mut digests: BTreeMap<StepId, Digest> = BTreeMap::new();
+        // Without its needs, which may be thousands: they are looked at one by one.
+        let bare = |id: &StepId| Step { needs: IndexMap::new(), ..all[id].clone() };
+        let bare: BTreeMap<&StepId, Step> = all.keys().map(|id| (*id, bare(id))).collect();
+        let mut left: BTreeMap<&StepId, usize> =
+            all.keys().map(|id| (*id, behind.get(id).map_or(0, Vec::len))).collect();
         let mut ready: Vec<&StepId> = left.iter().filter(|(_, left)| **left == 0).map(|(id, _)| *id).collect();
+        let mut digests: BTreeMap<StepId, Digest> = BTreeMap::new();
         while let Some(id) = ready.pop() {
-            let step = all[id];
-            let mut nameless = Nameless.step(step);
-            nameless.needs.clear();
-            let followers = behind.get(id).into_iter().flatten();
-            let mut followers: Vec<(String, String)> =
-                followers.map(|(id, need)| (need.clone(), digests[*id].to_string())).collect();
+            let mut followers: Vec<(Option<String>, Step, &Digest)> = Vec::new();
+            for follower in behind.get(id).into_iter().flatten() {
+                let need = all[*follower].needs.get(id).map(ToString::to_string);
+                followers.push((need, Nameless { but: Some(id) }.step(&bare[*follower]), &digests[*follower]));
+            }
+            let mut followers: Vec<Digest> = followers.iter().map(Digest::of_serialized).collect();
             followers.sort();
-            digests.insert(id.clone(), Digest::of_serialized(&(nameless, followers)));
-            for needed in step.needs.keys() {
-                if let Some(left) = left.get_mut(needed) {
+            digests.insert(id.clone(), Digest::of_serialized(&(Nameless { but: None }.step(&bare[id]), followers)));
+            for named in before.get(id).into_iter().flatten() {
+                if let Some(left) = left.get_mut(named) {
                     *left -= 1;
                     if *left == 0 {
-                        ready.extend(all.get_key_value(needed).map(|(id, _)| *id));
+                        ready.push(named);
                     }
                 }
             }
@@ -313,12 +325,14 @@ impl Rewrite for Changes<'_> {
     }
 }
 
-/// All steps are called the same.
-struct Nameless;
+/// All steps are called the same, but for one.
+struct Nameless<'n> {
+    but: Option<&'n StepId>,
+}
 
-impl Rewrite for Nameless {
-    fn id(&mut self, _: &StepId) -> StepId {
-        own_name()
+impl Rewrite for Nameless<'_> {
+    fn id(&mut self, id: &StepId) -> StepId {
+        if self.but == Some(id) { one_name() } else { own_name() }
     }
 }
 

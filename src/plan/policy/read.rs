@@ -19,6 +19,8 @@ pub(super) fn policy(source: &Arc<Source>) -> Result<Policy, Vec<Diagnostic>> {
     let node = node::parse(source).map_err(|problem| vec![*problem])?;
     let mut reader = Reader { source, problems: Vec::new() };
     let policy = reader.policy(&node);
+    // In the order of the file, as they are read.
+    reader.problems.sort_by_key(|problem| problem.span.map_or(0, |span| span.start));
     if reader.problems.is_empty() { Ok(policy) } else { Err(reader.problems) }
 }
 
