@@ -1,6 +1,6 @@
 //! What vendors say to our keys: every question that the actions of the plan have, each once, side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -19,61 +19,73 @@ pub(super) struct Asked {
     pub(super) origins: BTreeSet<String>,
 }
 
-/// A question, by what makes it the same as another: the secret that is shown, and the address.
-type Question = (String, usize, String);
+/// A question, by what makes it the same as another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    /// The secret that is shown, by its name in the plan.
+    secret: String,
+    /// Its place among the needs of an action: the first asks whether the key is taken.
+    place: usize,
+    address: String,
+}
+
+/// A line of the list, with what it was made of.
+struct Told {
+    question: Question,
+    item: Item,
+    error: Option<ActionError>,
+}
 
 pub(super) async fn ask(here: &Here<'_>, uses: &Uses, systems: &[String]) -> Asked {
-    let mut needs: std::collections::BTreeMap<Question, Need> = std::collections::BTreeMap::new();
+    let mut needs: BTreeMap<Question, Need> = BTreeMap::new();
     let asked_by = uses_by(uses, |used| {
         let found = here.registry.get(&used.action).and_then(|action| action.needs(&used.params)).unwrap_or_default();
-        let mut keys = Vec::new();
+        let mut questions = Vec::new();
         for (place, need) in found.into_iter().enumerate() {
             let secret = used.secrets.get(&need.secret).unwrap_or(&need.secret).clone();
-            let key = (secret, place, need.question.address());
-            keys.push(key.clone());
-            needs.entry(key).or_insert(need);
+            let question = Question { secret, place, address: need.question.address() };
+            questions.push(question.clone());
+            needs.entry(question).or_insert(need);
         }
-        keys
+        questions
     });
+    let sources = here.plan.secrets();
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
-    let mut items: Vec<Option<(Item, Option<ActionError>)>> = Vec::new();
-    let mut asked = Vec::new();
-    let sources = here.plan.secrets();
-    for (number, ((secret_name, place, address), by)) in asked_by.into_iter().enumerate() {
-        let need = needs.remove(&(secret_name.clone(), place, address.clone())).expect("every key came with its need");
+    let mut told = Vec::new();
+    let mut origins = BTreeSet::new();
+    for (question, by) in asked_by {
+        let Some(need) = needs.remove(&question) else { continue };
         let mut item = Item::new(Area::Accounts, Verdict::Unknown, need.what.clone()).of_steps(&steps_of(by));
-        item.outage_of = system_of(&origin(&address).unwrap_or_default(), systems);
-        asked.push((secret_name.clone(), place));
-        let not_asked = if !stands_before_the_run(&address) {
+        item.outage_of = system_of(&origin(&question.address).unwrap_or_default(), systems);
+        let not_asked = if !stands_before_the_run(&question.address) {
             Some("not asked: only the run can tell about what".to_owned())
-        } else if here.secrets.get(&secret_name).is_err() {
-            Some(format!("not asked: secret `{secret_name}` is missing"))
+        } else if here.secrets.get(&question.secret).is_err() {
+            Some(format!("not asked: secret `{}` is missing", question.secret))
         } else if need.question.method != "GET" {
             Some("not asked: the question would change something".to_owned())
         } else {
             None
         };
         if let Some(reason) = not_asked {
-            items.push(Some((item.found(reason), None)));
+            told.push(Told { question, item: item.found(reason), error: None });
             continue;
         }
-        items.push(None);
         let (http, room) = (here.http.clone(), Arc::clone(&room));
-        let source = sources.get(&secret_name).map(|(source, _)| source.clone());
+        let source = sources.get(&question.secret).map(|(source, _)| source.clone());
         under_way.spawn(async move {
             let _turn = room.acquire().await;
-            let answer = answer(&http, &need, &secret_name).await;
-            (number, judged(item, &need, answer, source))
+            let answer = answer(&http, &need, &question.secret).await;
+            let (item, error, answered) = judged(item, &need, answer, source);
+            (Told { question, item, error }, answered)
         });
     }
-    let mut origins = BTreeSet::new();
     while let Some(done) = under_way.join_next().await {
-        let (number, (item, error, answered)) = done.expect("a question does not panic, and nobody stops it");
+        let (one, answered) = done.expect("a question does not panic, and nobody stops it");
         origins.extend(answered);
-        items[number] = Some((item, error));
+        told.push(one);
     }
-    let told = items.into_iter().flatten().zip(asked).collect();
+    told.sort_by(|one, other| one.question.cmp(&other.question));
     Asked { items: once_refused(told), origins }
 }
 
@@ -148,16 +160,16 @@ pub(super) fn no_answer_help() -> String {
 
 /// A key that is not taken at all is told once, and not for everything that it then may not see either. Whether it is
 /// taken is the first question of every action.
-fn once_refused(told: Vec<((Item, Option<ActionError>), (String, usize))>) -> Vec<Item> {
+fn once_refused(told: Vec<Told>) -> Vec<Item> {
     let mut refused: BTreeSet<String> = BTreeSet::new();
     let mut kept = Vec::new();
-    for ((item, error), (secret, place)) in told {
+    for Told { question, item, error } in told {
         let is_refused = error.is_some_and(|error| matches!(error.status, Some(401 | 403)));
-        if is_refused && place > 0 && refused.contains(&secret) {
+        if is_refused && question.place > 0 && refused.contains(&question.secret) {
             continue;
         }
-        if is_refused && place == 0 {
-            refused.insert(secret);
+        if is_refused && question.place == 0 {
+            refused.insert(question.secret);
         }
         kept.push(item);
     }

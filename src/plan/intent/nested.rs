@@ -178,11 +178,17 @@ fn key_of(each: &ForEach, item: &Value, known: &Known) -> Result<String, String>
     }
 }
 
-/// The inputs of a call, as far as they are known: their values, those that only the run can tell, and those that will
-/// not do.
-type Inputs = (IndexMap<String, Value>, BTreeSet<String>, Vec<String>);
+/// What a call gives, before it runs.
+struct CallInputs {
+    /// The inputs, as far as they are known.
+    values: IndexMap<String, Value>,
+    /// Those that only the run can tell.
+    later: BTreeSet<String>,
+    /// Values that the called runbook will not take.
+    problems: Vec<String>,
+}
 
-fn inputs_ahead(plan: &Plan, place: usize, known: &Known) -> Option<Inputs> {
+fn inputs_ahead(plan: &Plan, place: usize, known: &Known) -> Option<CallInputs> {
     let Does::Call(call) = &plan.step(place).does else { return None };
     let declared = &plan.called_runbook(place)?.inputs;
     let mut problems = Vec::new();
@@ -210,13 +216,13 @@ fn inputs_ahead(plan: &Plan, place: usize, known: &Known) -> Option<Inputs> {
             inputs.insert(name.clone(), read);
         }
     }
-    Some((inputs, later, problems))
+    Some(CallInputs { values: inputs, later, problems })
 }
 
 /// The plan of the runbook that a step calls, and what is known of it.
 pub(super) fn known_inside(plan: &Plan, place: usize, known: &Known) -> Option<(Plan, Known)> {
-    let (inputs, later, _) = inputs_ahead(plan, place, known)?;
-    let called = plan.called_ahead(place, inputs)?;
+    let CallInputs { values, later, .. } = inputs_ahead(plan, place, known)?;
+    let called = plan.called_ahead(place, values)?;
     let supposed = known.supposed.inside(plan.id(place));
     let known = Known::of(&called, later, supposed);
     Some((called, known))
@@ -230,7 +236,7 @@ pub(super) fn call_ahead(
     within: &Within,
 ) -> Option<PlannedCall> {
     let Does::Call(call) = &plan.step(place).does else { return None };
-    let (_, _, problems) = inputs_ahead(plan, place, known)?;
+    let CallInputs { problems, .. } = inputs_ahead(plan, place, known)?;
     let (called, mut known) = known_inside(plan, place, known)?;
     let locks = locks_ahead(&called, &known);
     let steps = steps_ahead(&called, looking, &mut known, within);
