@@ -420,7 +420,8 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             // Only the very last line break can go unnoticed as damage: then the last line is torn and dropped.
             match LogFile::open(&path, Arc::default()) {
-                Err(LogError::Damaged { .. }) => {}
+                // A bit of the version makes it one that is not known yet, which is refused as well.
+                Err(LogError::Damaged { .. } | LogError::Newer { .. }) => {}
                 Ok((_, entries, Some(_))) => prop_assert!(index == bytes.len() - 1 && entries.len() == 2),
                 other => prop_assert!(false, "{other:?}"),
             }
