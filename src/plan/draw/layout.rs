@@ -266,8 +266,7 @@ impl Grid {
             // How many of those that begin higher end lower: counted in a tree of sums, so that wide layers stay cheap.
             let width = hops.iter().map(|hop| hop.1).max().map_or(0, |most| most + 1);
             let mut sums = vec![0_usize; width + 1];
-            let mut seen = 0;
-            for (_, to) in hops.iter() {
+            for (seen, (_, to)) in hops.iter().enumerate() {
                 let mut at_most = 0;
                 let mut at = to + 1;
                 while at > 0 {
@@ -275,7 +274,6 @@ impl Grid {
                     at &= at - 1;
                 }
                 crossings += seen - at_most;
-                seen += 1;
                 let mut at = to + 1;
                 while at <= width {
                     sums[at] += 1;
