@@ -44,7 +44,10 @@ fn measure(shape: Shape, count: usize) {
     let groups = Groups::new();
     let text = shape.runbook(count);
     let old = loaded(&text);
-    let side = |loaded| Some(Side { loaded, groups: &groups });
+    let compare = |old: &Loaded, new: &Loaded| {
+        let side = |loaded| Some(Side { loaded, groups: &groups });
+        diff(side(old), side(new), &registry)
+    };
     let rounds = sized(7, 2);
     let mut table = Table::new(&["what differs", "findings", "least", "median", "most", "a step"]);
     let build = |loaded: &Loaded| -> Plan {
@@ -66,8 +69,8 @@ fn measure(shape: Shape, count: usize) {
     let mut slowest = std::time::Duration::ZERO;
     for Case { name, change } in CASES {
         let new = loaded(&change(&text));
-        let findings = diff(side(&old), side(&new), &registry).findings.len();
-        let taken = Rounds::of(rounds, || diff(side(&old), side(&new), &registry));
+        let findings = compare(&old, &new).findings.len();
+        let taken = Rounds::of(rounds, || compare(&old, &new));
         slowest = slowest.max(taken.min());
         let [least, median, most] = taken.cells();
         table.row([name.to_owned(), findings.to_string(), least, median, most, each(taken.min(), count)]);

@@ -208,7 +208,7 @@ fn shuffled() -> impl Strategy<Value = (Vec<Sketched>, Vec<usize>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_order_of_the_file_means_nothing((steps, order) in shuffled()) {

@@ -50,14 +50,14 @@ impl Graph {
         let mut needs = Vec::with_capacity(count);
         let mut left = vec![0_usize; count];
         let mut behind = vec![Vec::new(); count];
-        for place in 0..count {
+        for (place, left) in left.iter_mut().enumerate() {
             let found: Vec<(usize, Need)> = part
                 .step(place)
                 .needs
                 .iter()
                 .filter_map(|(id, need)| Some((*part.places.get(id)?, need.clone())))
                 .collect();
-            left[place] = found.len();
+            *left = found.len();
             found.iter().for_each(|(before, _)| behind[*before].push(place));
             needs.push(found);
         }
