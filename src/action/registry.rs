@@ -1,7 +1,8 @@
 //! The registry: every action by name, with its types erased so that the engine need not know them.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,8 @@ fn to_json(output: &impl Serialize) -> Result<Value, ActionError> {
 #[derive(Clone, Default)]
 pub struct Registry {
     actions: BTreeMap<&'static str, Arc<dyn AnyAction>>,
+    /// What others worked out about an action, by its name: schemas take long to make, and thousands of files ask for them.
+    remembered: Arc<Mutex<BTreeMap<&'static str, Arc<dyn Any + Send + Sync>>>>,
 }
 
 impl Registry {
@@ -153,8 +156,20 @@ impl Registry {
     #[must_use]
     pub fn with(mut self, action: impl Action) -> Self {
         let action: Arc<dyn AnyAction> = Arc::new(action);
+        self.remembered = Arc::default();
         self.actions.insert(action.contract().name, action);
         self
+    }
+
+    /// What is worked out once about an action and kept with it. One type of thing can be kept for each.
+    pub fn remembered<T: Send + Sync + 'static>(&self, name: &'static str, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered.get(name).and_then(|known| Arc::clone(known).downcast().ok()) {
+            return known;
+        }
+        let made = make();
+        remembered.insert(name, Arc::clone(&made) as Arc<dyn Any + Send + Sync>);
+        made
     }
 
     /// The action of this name.

@@ -1,7 +1,7 @@
 //! Diagnostics: what is wrong, where exactly, and one way out. Printed in the manner of rustc.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -10,26 +10,38 @@ use serde::Serialize;
 use super::Code;
 
 /// A file that diagnostics point into.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Source {
     /// The name to print: a path as it was given, or `-` for standard input.
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where each line begins. Found when first asked for: most files have nothing to complain about.
+    lines: OnceLock<Vec<usize>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
 
 impl Source {
     /// A source to share between diagnostics.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
     }
 
     /// Line and column of a byte offset, both from 1, the column in characters.
     pub fn place(&self, offset: usize) -> (usize, usize) {
         let offset = floor_boundary(&self.text, offset);
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.bytes().filter(|b| *b == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+        let lines = self
+            .lines
+            .get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
+        let line = lines.partition_point(|start| *start <= offset).max(1);
+        (line, self.text[lines[line - 1]..offset].chars().count() + 1)
     }
 }
 
@@ -92,10 +104,23 @@ pub struct Diagnostic {
     pub label: String,
     /// Another place that matters ("first defined here").
     pub related: Vec<(Span, String)>,
+    /// Places that matter in other files ("declared here", in the runbook that is called).
+    pub elsewhere: Vec<Elsewhere>,
     /// A way out.
     pub help: Option<String>,
     /// The way out as a change to the file, where there is only one and it is certain.
     pub fix: Option<Fix>,
+}
+
+/// A place in another file than the one that a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The other file.
+    pub source: Arc<Source>,
+    /// The words in it.
+    pub span: Span,
+    /// What they have to do with it.
+    pub label: String,
 }
 
 /// A change to a file: other words in place of some.
@@ -118,6 +143,7 @@ impl Diagnostic {
             span: Some(span),
             label: String::new(),
             related: Vec::new(),
+            elsewhere: Vec::new(),
             help: None,
             fix: None,
         }
@@ -144,6 +170,13 @@ impl Diagnostic {
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
+        self
+    }
+
+    /// Points at a place in another file.
+    #[must_use]
+    pub fn elsewhere(mut self, source: &Arc<Source>, span: Span, label: impl Into<String>) -> Self {
+        self.elsewhere.push(Elsewhere { source: Arc::clone(source), span, label: label.into() });
         self
     }
 
@@ -182,8 +215,11 @@ impl Diagnostic {
             "label": Some(&self.label).filter(|label| !label.is_empty()),
             "related": self.related.iter().map(|(span, label)| {
                 let (line, column) = self.source.place(span.start);
-                serde_json::json!({ "line": line, "column": column, "label": label })
-            }).collect::<Vec<_>>(),
+                serde_json::json!({ "file": self.source.name, "line": line, "column": column, "label": label })
+            }).chain(self.elsewhere.iter().map(|place| {
+                let (line, column) = place.source.place(place.span.start);
+                serde_json::json!({ "file": place.source.name, "line": line, "column": column, "label": place.label })
+            })).collect::<Vec<_>>(),
             "help": self.help,
             "fix": self.fix.as_ref().map(|fix| {
                 let ((line, column), (end_line, end_column)) = (self.source.place(fix.span.start), self.source.place(fix.span.end));
@@ -202,55 +238,109 @@ impl Diagnostic {
         // The title and the file are cleaned by the crate. The rest may hold an author's words too, and those could be
         // commands to the terminal.
         let safe = |text: &str| annotate_snippets::normalize_untrusted_str(text);
-        let mut group = match self.span {
-            None => Group::with_title(title).element(Origin::path(self.source.name.as_str())),
+        let excerpts: Vec<Excerpt> = match self.span {
+            None => Vec::new(),
             Some(span) => {
-                let window = self.window(span);
-                let line_start = self.source.place(window.start).0;
-                let local = |span: Span| {
-                    let start = floor_boundary(&self.source.text, span.start).max(window.start);
-                    let end = floor_boundary(&self.source.text, span.end).clamp(start, window.end.max(start));
-                    start - window.start..end - window.start
-                };
-                let mut primary = AnnotationKind::Primary.span(local(span));
-                if !self.label.is_empty() {
-                    primary = primary.label(safe(&self.label));
-                }
-                title.element(
-                    Snippet::source(&self.source.text[window.start..window.end])
-                        .path(self.source.name.as_str())
-                        .line_start(line_start)
-                        .annotation(primary)
-                        .annotations(
-                            self.related
-                                .iter()
-                                .map(|(span, label)| AnnotationKind::Context.span(local(*span)).label(safe(label))),
-                        ),
-                )
+                let own = self.related.iter().map(|(span, label)| (*span, label.as_str()));
+                let others = self.elsewhere.iter().map(|place| Excerpt::new(&place.source, [(place.span, "")], false));
+                std::iter::once(Excerpt::new(
+                    &self.source,
+                    std::iter::once((span, self.label.as_str())).chain(own),
+                    true,
+                ))
+                .chain(others)
+                .collect()
             }
         };
+        let mut group = Group::with_title(title);
+        if excerpts.is_empty() {
+            group = group.element(Origin::path(self.source.name.as_str()));
+        }
+        let labels = std::iter::once(None).chain(self.elsewhere.iter().map(|place| Some(place.label.as_str())));
+        for (excerpt, label) in excerpts.iter().zip(labels) {
+            if let Some((line, column)) = excerpt.cut {
+                group = group.element(Origin::path(excerpt.name).line(line).char_column(column));
+            }
+            group = group.element(excerpt.snippet(label));
+        }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(safe(help)));
         }
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
-        let shown = renderer.decor_style(DecorStyle::Ascii).term_width(4096).render(&[group]);
+        let width = if excerpts.iter().any(|excerpt| excerpt.text.lines().any(|line| line.len() > READABLE)) {
+            NARROW
+        } else {
+            4096
+        };
+        let shown = renderer.decor_style(DecorStyle::Ascii).term_width(width).render(&[group]);
         // The crate knows only half of the control characters; terminals obey the other half as well.
         shown.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{FFFD}")
     }
+}
 
-    /// The whole lines that need printing: a huge file is not searched for one caret.
-    fn window(&self, span: Span) -> Span {
-        const LONGEST: usize = 64 * 1024;
-        let text = &self.source.text;
-        let first = self.related.iter().map(|(span, _)| span.start).chain([span.start]).min().unwrap_or(0);
-        let last = self.related.iter().map(|(span, _)| span.end).chain([span.end]).max().unwrap_or(0);
+/// A line longer than this is shown only around its caret.
+const READABLE: usize = 400;
+/// How much of a long line is shown.
+const NARROW: usize = 140;
+/// How much of a file is looked at for one finding.
+const LONGEST: usize = 64 * 1024;
+
+/// The part of a file that a finding shows, with its line ends as printers expect them.
+struct Excerpt<'d> {
+    name: &'d str,
+    text: String,
+    line_start: usize,
+    /// The place, where a line is too long to be shown from its beginning.
+    cut: Option<(usize, usize)>,
+    marks: Vec<(Range<usize>, &'d str)>,
+    is_primary: bool,
+}
+
+impl<'d> Excerpt<'d> {
+    /// The whole lines around some places: a huge file is not searched for one caret.
+    fn new(source: &'d Source, marks: impl IntoIterator<Item = (Span, &'d str)>, is_primary: bool) -> Self {
+        let text = &source.text;
+        let marks: Vec<(Span, &str)> = marks.into_iter().collect();
+        let primary = marks.first().map_or(0, |(span, _)| span.start);
+        let first = marks.iter().map(|(span, _)| span.start).min().unwrap_or(0);
+        let last = marks.iter().map(|(span, _)| span.end).max().unwrap_or(0);
         let first = floor_boundary(text, first);
         let last = floor_boundary(text, last).max(first);
         let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
         let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
         // One endless line is cut too, or a minified file would fill the terminal.
+        let line_start = start;
         let start = floor_boundary(text, start.max(first.saturating_sub(LONGEST)));
-        Span::new(start, floor_boundary(text, end.min(last.saturating_add(LONGEST))))
+        let end = floor_boundary(text, end.min(last.saturating_add(LONGEST)));
+        let raw = &text[start..end];
+        // A carriage return before a line break belongs to the break and would be printed as a sign of its own.
+        let local = |offset: usize| {
+            let at = floor_boundary(text, offset).clamp(start, end) - start;
+            at - raw[..at].matches("\r\n").count()
+        };
+        let marks = marks.iter().map(|(span, label)| (local(span.start)..local(span.end), *label)).collect();
+        let shown = raw.strip_suffix('\r').unwrap_or(raw).replace("\r\n", "\n");
+        let cut = (start > line_start).then(|| source.place(primary));
+        let mut excerpt =
+            Self { name: &source.name, text: shown, line_start: source.place(start).0, cut, marks, is_primary };
+        let length = excerpt.text.len();
+        for (range, _) in &mut excerpt.marks {
+            *range = range.start.min(length)..range.end.min(length);
+        }
+        excerpt
+    }
+
+    fn snippet<'e>(&'e self, label: Option<&'e str>) -> Snippet<'e, annotate_snippets::Annotation<'e>> {
+        let annotations = self.marks.iter().enumerate().map(|(index, (range, own))| {
+            let kind = if self.is_primary && index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let annotation = kind.span(range.clone());
+            match label.unwrap_or(own) {
+                "" => annotation,
+                words => annotation.label(annotate_snippets::normalize_untrusted_str(words)),
+            }
+        });
+        let snippet = Snippet::source(self.text.as_str()).line_start(self.line_start).annotations(annotations);
+        if self.cut.is_some() { snippet } else { snippet.path(self.name) }
     }
 }
 

@@ -13,7 +13,7 @@ pub mod secret;
 
 pub use clock::{Clock, Timestamp};
 pub use code::Code;
-pub use diagnostic::{Diagnostic, Fix, Severity, Source, Span};
+pub use diagnostic::{Diagnostic, Elsewhere, Fix, Severity, Source, Span};
 pub use digest::Digest;
 pub use duration::HumanDuration;
 pub use explanation::Explanation;

@@ -7,10 +7,12 @@ mod sarif;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
+use crate::action::Registry;
 use crate::actions;
 use crate::base::{Code, Diagnostic, Severity};
 use crate::engine::Approvers;
@@ -192,11 +194,14 @@ pub(super) fn warn(problems: &[Diagnostic]) {
 
 /// Everything that can be found: in the file, in those that it calls, and in the approvers file beside it.
 pub(super) fn findings(loaded: &Loaded) -> Result<Vec<Diagnostic>, CliError> {
-    let mut problems = crate::plan::check(loaded, &actions::builtin());
+    // One for all files: what is worked out about an action is kept with it.
+    static ACTIONS: LazyLock<Registry> = LazyLock::new(actions::builtin);
+    let mut problems = crate::plan::check(loaded, &ACTIONS);
     let approvers = Approvers::load(&find::folder_of(&loaded.source.name))?;
     // A called runbook asks the people of the runbook that calls it.
     for part in std::iter::once(loaded).chain(loaded.called.values()) {
         problems.extend(unknown_groups(part, &approvers));
+        problems.extend(super::quorum::problems(part, &approvers));
     }
     Ok(problems)
 }

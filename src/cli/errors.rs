@@ -99,6 +99,9 @@ pub(super) enum CliError {
     Machine(String),
 }
 
+/// How many findings are printed: nobody reads a thousand, and a terminal forgets the first ones.
+pub(super) const MOST_SHOWN: usize = 100;
+
 fn count(problems: &[Diagnostic]) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     match errors {
@@ -137,8 +140,13 @@ impl CliError {
     pub(super) fn tell(&self) -> Exit {
         let styled = super::env::stderr_is_styled();
         if let Self::Diagnostics(problems) = self {
-            for problem in problems {
+            for problem in problems.iter().take(MOST_SHOWN) {
                 anstream::eprintln!("{}\n", problem.render(styled));
+            }
+            if let Some(more) = problems.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+                anstream::eprintln!(
+                    "… and {more} more; mend these first, or see all with `runbook check --format json`\n"
+                );
             }
         }
         anstream::eprintln!("{}error:{} {self}", bold_red(styled), reset(styled));

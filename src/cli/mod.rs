@@ -24,6 +24,7 @@ mod plan;
 mod policy;
 mod preflight;
 mod prune;
+mod quorum;
 mod report;
 mod resume;
 mod run;

@@ -1,16 +1,24 @@
 //! Finds every mistake that can be found before anything runs.
 
 mod calls;
+mod constant;
+mod gates;
+mod kinds;
+mod leaks;
 mod loops;
 mod names;
+mod outage;
+mod params;
+mod reach;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use petgraph::graph::{DiGraph, NodeIndex};
-use schemars::SchemaGenerator;
 use serde_json::Value;
 
+use self::kinds::{Kind, Signature};
 use self::names::Place;
 use super::{action_name, expressions, templates, undo_of};
 use crate::action::{AnyAction, Effect, ErrorKind, Registry};
@@ -34,8 +42,10 @@ fn check_part(key: &str, loaded: &Loaded, called: &BTreeMap<String, Loaded>, reg
         registry,
         problems: loaded.problems.clone(),
         used_secrets: BTreeSet::new(),
-        params: BTreeMap::new(),
-        outputs: BTreeMap::new(),
+        used_inputs: BTreeSet::new(),
+        conditions: BTreeMap::new(),
+        never_run: BTreeSet::new(),
+        signatures: BTreeMap::new(),
     };
     checker.needs();
     checker.cycles();
@@ -47,7 +57,9 @@ fn check_part(key: &str, loaded: &Loaded, called: &BTreeMap<String, Loaded>, reg
     }
     checker.locks();
     checker.given();
-    checker.unused_secrets();
+    checker.reach();
+    checker.secrets_in_file();
+    checker.unused();
     let mut problems = checker.problems;
     // A file that could not be read at all is told of by whoever calls it, after its own mistakes.
     problems.sort_by_key(|problem| {
@@ -65,10 +77,13 @@ struct Checker<'l> {
     registry: &'l Registry,
     problems: Vec<Diagnostic>,
     used_secrets: BTreeSet<String>,
-    /// Parameter schemas by action. Making one takes longer than all else that is checked of a step.
-    params: BTreeMap<&'static str, Arc<Value>>,
-    /// Names of outputs by action, for the same reason; `None` when they cannot be known beforehand.
-    outputs: BTreeMap<&'static str, Option<BTreeSet<String>>>,
+    used_inputs: BTreeSet<String>,
+    /// Conditions of steps that are always the same.
+    conditions: BTreeMap<StepId, bool>,
+    /// Steps that can never run.
+    never_run: BTreeSet<StepId>,
+    /// What actions take and give. Finding out takes longer than all else that is checked of a step.
+    signatures: BTreeMap<&'static str, Arc<Signature>>,
 }
 
 impl Checker<'_> {
@@ -102,14 +117,18 @@ impl Checker<'_> {
                     }
                     let span = self.needed_span(section, id, needed);
                     let (message, help) = if needed == id {
-                        (format!("step `{id}` needs itself"), None)
+                        let help = "take it away; a step that waits for itself never begins";
+                        (format!("step `{id}` needs itself"), Some(help.to_owned()))
                     } else if others.contains_key(needed) {
                         let message = format!("step `{id}` needs `{needed}`, which stands in the other section");
                         (message, Some("`finally` runs after all steps, so it needs none of them".to_owned()))
                     } else {
                         let near = nearest(needed.as_str(), steps.keys().map(StepId::as_str));
                         let message = format!("step `{id}` needs `{needed}`, which does not exist");
-                        (message, near.map(|near| format!("did you mean `{near}`?")))
+                        (
+                            message,
+                            Some(near.map_or_else(|| others_than(steps, id), |near| format!("did you mean `{near}`?"))),
+                        )
                     };
                     let mut problem = Diagnostic::error(&self.loaded.source, span, Code::UnknownStep, message);
                     problem.help = help;
@@ -167,7 +186,7 @@ impl Checker<'_> {
 
     fn step(&mut self, section: &str, id: &StepId, step: &Step) {
         match &step.does {
-            Does::Action { uses, with } => self.action(section, id, uses, with, &["uses"], &["with"]),
+            Does::Action { uses, with } => self.action(section, id, step, uses, with, &["uses"], &["with"]),
             Does::Call(call) => self.call(section, id, call),
             Does::Decide(_) | Does::Manual(_) | Does::Gate => {}
         }
@@ -179,14 +198,38 @@ impl Checker<'_> {
             self.for_each(section, id, each);
         }
         self.measure(section, id, step);
+        self.gate(section, id, step);
+        self.limits(section, id, step);
+        self.repeated_write(section, id, step);
+        self.injection(section, id, step);
+        if section == "steps" {
+            self.outage(id, step);
+        }
         for (path, template) in templates(step) {
+            let place = Place { section, id, path: &path };
             if let Ok(references) = template.references() {
-                self.references(&Place { section, id, path: &path }, step, &references);
+                self.references(&place, step, &references);
+                let full = self.written(&place, step);
+                let full: Vec<&str> = full.iter().map(String::as_str).collect();
+                for shape in template.shapes() {
+                    self.within(&place, step, &full, &shape);
+                    self.comparisons(&place, step, &full, &template.0, &shape);
+                }
             }
         }
         for (path, expression) in expressions(step) {
-            if let Ok(references) = expression.references() {
-                self.references(&Place { section, id, path: &path }, step, &references);
+            let place = Place { section, id, path: &path };
+            if let (Ok(references), Some(shape)) = (expression.references(), expression.shape()) {
+                self.references(&place, step, &references);
+                let full = place.full();
+                self.within(&place, step, &full, &shape);
+                let is_told = self.comparisons(&place, step, &full, &expression.0, &shape);
+                let is_condition = !place.starts_with(&["for_each"]);
+                let truth =
+                    is_condition.then(|| self.condition(&place, step, &expression.0, &shape, is_told)).flatten();
+                if let (Some(truth), true) = (truth, place.starts_with(&["if"])) {
+                    self.conditions.insert(id.clone(), truth);
+                }
             }
         }
     }
@@ -194,12 +237,12 @@ impl Checker<'_> {
     fn undo(&mut self, section: &str, id: &StepId, step: &Step) {
         match &step.undo {
             Some(Undo::Action { uses, with, retry, verify, .. }) => {
-                self.action(section, id, uses, with, &["undo", "uses"], &["undo", "with"]);
+                self.action(section, id, step, uses, with, &["undo", "uses"], &["undo", "with"]);
                 if let Some(retry) = retry {
                     self.retry(&[section, id.as_str(), "undo", "retry"], retry);
                 }
                 if let Some(verify) = verify {
-                    self.verify(section, id, verify);
+                    self.verify(section, id, step, verify);
                 }
             }
             Some(Undo::Auto) if undo_of(step, self.registry).is_none() => {
@@ -218,9 +261,9 @@ impl Checker<'_> {
     }
 
     /// Whether an undo has worked is seen by looking, and a look changes nothing.
-    fn verify(&mut self, section: &str, id: &StepId, verify: &Verify) {
+    fn verify(&mut self, section: &str, id: &StepId, step: &Step, verify: &Verify) {
         let Verify { uses, with, .. } = verify;
-        self.action(section, id, uses, with, &["undo", "verify", "uses"], &["undo", "verify", "with"]);
+        self.action(section, id, step, uses, with, &["undo", "verify", "uses"], &["undo", "verify", "with"]);
         let writes = self.registry.get(uses).is_some_and(|action| action.contract().effect == Effect::Write);
         if writes {
             let message = format!("`{uses}` may change something, and `verify` only looks");
@@ -267,7 +310,17 @@ impl Checker<'_> {
     }
 
     /// The action exists, its parameters have names it knows, and the secrets it takes are declared.
-    fn action(&mut self, section: &str, id: &StepId, uses: &str, with: &Templated, at: &[&str], with_at: &[&str]) {
+    #[expect(clippy::too_many_arguments, reason = "an action stands in a step, in its undo and in what verifies that")]
+    fn action(
+        &mut self,
+        section: &str,
+        id: &StepId,
+        step: &Step,
+        uses: &str,
+        with: &Templated,
+        at: &[&str],
+        with_at: &[&str],
+    ) {
         let full = |rest: &[&str]| -> Vec<String> {
             [section, id.as_str()].into_iter().chain(rest.iter().copied()).map(str::to_owned).collect()
         };
@@ -278,7 +331,10 @@ impl Checker<'_> {
             });
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("actions: {}", self.registry.names().collect::<Vec<_>>().join(", ")),
+                None => {
+                    let names = self.registry.names().filter(|name| *name != "shell").collect::<Vec<_>>().join(", ");
+                    format!("there are: {names}, decide; for everything else run a command with `argv`")
+                }
             };
             let path = full(at);
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -287,7 +343,8 @@ impl Checker<'_> {
         };
         // The parts of `run` and `argv` stand beside each other in the step; elsewhere `shell` is an action like any other.
         if uses != "shell" || with_at.len() > 1 {
-            self.params(&full(with_at), uses, with, action.as_ref());
+            let path: Vec<String> = with_at.iter().map(|part| (*part).to_owned()).collect();
+            self.params(&Place { section, id, path: &path }, step, uses, with, action.as_ref());
         }
         let named = match with {
             Templated::Literal(Value::Object(map)) => map.get("secret").and_then(Value::as_str).map(str::to_owned),
@@ -304,7 +361,11 @@ impl Checker<'_> {
             if !self.loaded.names("secrets").any(|known| known == name) {
                 let path = full(at);
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                let variable = format!("{}_TOKEN", name.to_uppercase());
+                let variable = if name == "clerk" {
+                    "CLERK_SECRET_KEY".to_owned()
+                } else {
+                    format!("{}_TOKEN", name.to_uppercase())
+                };
                 self.error(
                     &path,
                     Code::MissingSecret,
@@ -316,59 +377,57 @@ impl Checker<'_> {
         }
     }
 
-    fn params(&mut self, path: &[String], uses: &str, with: &Templated, action: &dyn AnyAction) {
-        let schema =
-            Arc::clone(self.params.entry(action.contract().name).or_insert_with(|| Arc::new(resolved_params(action))));
-        let known: Vec<String> = schema
-            .get("properties")
-            .and_then(Value::as_object)
-            .map(|properties| properties.keys().cloned().collect())
-            .unwrap_or_default();
+    fn params(&mut self, place: &Place<'_>, step: &Step, uses: &str, with: &Templated, action: &dyn AnyAction) {
+        let Some(signature) = self.signature(uses) else { return };
+        let Kind::Map(fields) = &signature.params else { return };
         let given: Vec<String> = match with {
             Templated::Literal(Value::Object(map)) => map.keys().cloned().collect(),
             Templated::Map(map) => map.keys().cloned().collect(),
             _ => Vec::new(),
         };
-        let at: Vec<&str> = path.iter().map(String::as_str).collect();
+        let at: Vec<&str> =
+            [place.section, place.id.as_str()].into_iter().chain(place.path.iter().map(String::as_str)).collect();
         let mut complete = true;
-        for key in given.iter().filter(|key| !known.contains(key)) {
+        for key in given.iter().filter(|key| !fields.known.contains_key(*key)) {
             complete = false;
-            let help = match nearest(key, known.iter().map(String::as_str)) {
+            let help = match nearest(key, fields.known.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => "it takes no parameters".to_owned(),
-                None => format!("parameters: {}", known.join(", ")),
+                None if fields.known.is_empty() => "it takes no parameters".to_owned(),
+                None => format!("parameters: {}", fields.known.keys().cloned().collect::<Vec<_>>().join(", ")),
             };
             let mut key_path = at.clone();
             key_path.push(key);
             self.key_error(&key_path, Code::UnknownParam, format!("`{uses}` has no parameter `{key}`")).help =
                 Some(help);
         }
-        let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-        for name in required.iter().filter_map(Value::as_str).filter(|name| !given.iter().any(|key| key == name)) {
+        for name in fields.required.iter().filter(|name| !given.contains(name)) {
             complete = false;
-            let step_path: Vec<&str> = at[..at.len() - 1].to_vec();
-            let place = if given.is_empty() { [step_path.as_slice(), &["uses"]].concat() } else { at.clone() };
-            let doc = schema
-                .pointer(&format!("/properties/{name}/description"))
-                .and_then(Value::as_str)
-                .map(|doc| format!("`{name}`: {}", doc.lines().next().unwrap_or(doc)));
-            self.error(&place, Code::MissingParam, format!("`{uses}` needs the parameter `{name}`")).help = doc;
+            let named = [&at[..at.len() - 1], &["uses"]].concat();
+            let doc = fields.known.get(name).and_then(|(_, doc)| doc.as_ref());
+            let doc = doc.map(|doc| format!("`{name}`: {}", doc.lines().next().unwrap_or(doc)));
+            self.error(&named, Code::MissingParam, format!("`{uses}` needs the parameter `{name}`")).help = doc;
         }
-        if !complete {
-            return;
-        }
-        if let Some(literal) = with.as_literal()
+        let unfit = uses != "shell" && self.fit(place, step, uses, with, &signature.params);
+        if complete
+            && !unfit
+            && let Some(literal) = with.as_literal()
             && let Err(reason) = action.check_params(literal)
         {
             self.error(&at, Code::WrongParam, format!("the parameters do not fit `{uses}`: {reason}"));
         }
     }
 
-    fn unused_secrets(&mut self) {
+    fn unused(&mut self) {
         if self.loaded.problems.iter().any(|problem| problem.severity == Severity::Error) {
             // What could not be read may be what uses it.
             return;
         }
+        let is_misspelt = |problem: &Diagnostic| matches!(problem.code, Code::UnknownName | Code::UnknownSecret);
+        if self.problems.iter().any(is_misspelt) {
+            // So may a name that is written wrongly.
+            return;
+        }
+        self.unused_inputs();
         for name in self.loaded.runbook.secrets.keys() {
             if !self.used_secrets.contains(name) {
                 let span = self.loaded.key_span(&["secrets", name]);
@@ -383,6 +442,17 @@ impl Checker<'_> {
                 );
             }
         }
+    }
+}
+
+/// The steps that there are, for a need that names none of them.
+fn others_than(steps: &IndexMap<StepId, Step>, id: &StepId) -> String {
+    const MOST: usize = 12;
+    let others: Vec<&str> = steps.keys().filter(|known| *known != id).map(StepId::as_str).collect();
+    match others.len() {
+        0 => "there is no other step".to_owned(),
+        1..=MOST => format!("there are: {}", others.join(", ")),
+        many => format!("there are: {} and {} more", others[..MOST].join(", "), many - MOST),
     }
 }
 
@@ -407,28 +477,4 @@ fn way_round(graph: &DiGraph<(), ()>, component: &[NodeIndex]) -> Vec<usize> {
         }
     }
     members.into_iter().collect()
-}
-
-/// An action's parameter schema with its top-level reference followed.
-pub(super) fn resolved_params(action: &dyn AnyAction) -> Value {
-    let mut generator = SchemaGenerator::default();
-    let schema = action.params_schema(&mut generator);
-    follow(schema.to_value(), &mut generator)
-}
-
-fn output_names(action: &dyn AnyAction) -> Option<BTreeSet<String>> {
-    let mut generator = SchemaGenerator::default();
-    let schema = action.output_schema(&mut generator);
-    let schema = follow(schema.to_value(), &mut generator);
-    let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
-    let properties = schema.get("properties")?.as_object()?;
-    // `shell` adds the outputs that its step declares; those are known too.
-    let is_shell = action.contract().name == "shell";
-    (!open || is_shell).then(|| properties.keys().cloned().collect())
-}
-
-fn follow(schema: Value, generator: &mut SchemaGenerator) -> Value {
-    let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { return schema };
-    let name = reference.rsplit('/').next().unwrap_or_default();
-    generator.definitions().get(name).cloned().unwrap_or(schema)
 }

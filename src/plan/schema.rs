@@ -224,7 +224,7 @@ fn per_action(actions: &[&dyn AnyAction], params: &[Value]) -> Value {
     let cases = actions.iter().zip(params).map(|(action, params)| {
         let name = action.contract().name;
         let mut then = json!({ "properties": { "with": params } });
-        let needed = super::check::resolved_params(*action);
+        let needed = resolved_params(*action);
         let needed: Vec<&str> = needed["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !needed.is_empty() {
             then["required"] = json!(["with"]);
@@ -233,6 +233,15 @@ fn per_action(actions: &[&dyn AnyAction], params: &[Value]) -> Value {
         json!({ "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] }, "then": then })
     });
     json!({ "allOf": cases.collect::<Vec<_>>() })
+}
+
+/// The schema of an action's parameters as a whole, where it would only point to one.
+pub(super) fn resolved_params(action: &dyn AnyAction) -> Value {
+    let mut generator = SchemaGenerator::default();
+    let schema = action.params_schema(&mut generator).to_value();
+    let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { return schema };
+    let name = reference.rsplit('/').next().unwrap_or_default();
+    generator.definitions().get(name).cloned().unwrap_or(schema)
 }
 
 /// `a`, `b` and `c`.

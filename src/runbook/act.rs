@@ -46,7 +46,8 @@ impl Reader<'_> {
             ["manual"] => {
                 let manual = self.fields(known.get("manual")?, &format!("`manual` of {what}"), fields::MANUAL)?;
                 let Some(text) = manual.get("text") else {
-                    self.error(manual.span, Code::MissingKey, format!("`manual` of {what} has no `text`"));
+                    self.error(manual.span, Code::MissingKey, format!("`manual` of {what} has no `text`")).help =
+                        Some("say what is to be done: `text: \"…\"`".to_owned());
                     return None;
                 };
                 let text = self.template(text, "`text`")?;
@@ -84,7 +85,8 @@ impl Reader<'_> {
                 Content::Map(_) => Some(self.templated(node)),
                 Content::Null => Some(Templated::Literal(json!({}))),
                 _ => {
-                    self.error(node.span, Code::WrongType, format!("`with` of {what} must be a map"));
+                    self.error(node.span, Code::WrongType, format!("`with` of {what} must be a map")).help =
+                        Some("write `with: { name: value }`".to_owned());
                     None
                 }
             },
@@ -108,7 +110,8 @@ impl Reader<'_> {
             return None;
         }
         if file.trim().is_empty() {
-            self.error(node.span, Code::MissingKey, format!("`call` of {what} names no file"));
+            self.error(node.span, Code::MissingKey, format!("`call` of {what} names no file")).help =
+                Some("name the runbook's file, from the folder of this one: `call: close.yaml`".to_owned());
             return None;
         }
         Some(Does::Call(Call { file, with: with?, secrets }))
@@ -218,7 +221,8 @@ impl Reader<'_> {
         for (index, node) in nodes.iter().enumerate() {
             let Some(arm) = self.fields(node, &format!("an arm of {what}"), fields::ARM) else { continue };
             let Some(then) = arm.get("then") else {
-                self.error(arm.span, Code::MissingKey, format!("an arm of {what} has no `then`"));
+                self.error(arm.span, Code::MissingKey, format!("an arm of {what} has no `then`")).help =
+                    Some("say what it gives: `then: { category: … }`".to_owned());
                 continue;
             };
             let condition = arm.get("if").and_then(|node| self.expression(node, "`if`"));

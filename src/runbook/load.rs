@@ -1,6 +1,7 @@
 //! Loads a runbook: YAML with places, then types, with every problem reported at once.
 
 mod calls;
+mod encoding;
 mod files;
 
 pub use files::{Disk, Files};
@@ -115,30 +116,20 @@ pub fn read_source(path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
 
 fn read(files: &dyn Files, path: &Path) -> Result<Arc<Source>, Vec<Diagnostic>> {
     let name = files.name(path);
-    match files.read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Source::new(name, text)),
-            Err(error) => {
-                let valid = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let span = Span::new(valid, valid + '\u{FFFD}'.len_utf8());
-                Err(vec![Diagnostic::error(&Source::new(name, text), span, Code::Encoding, "not valid UTF-8")])
-            }
-        },
-        Err(error) => {
-            let source = Source::new(name, "");
-            Err(vec![Diagnostic::whole_file(&source, Code::Unreadable, format!("cannot be read: {error}"))])
-        }
+    let whole = |code, message: String| vec![Diagnostic::whole_file(&Source::new(name.as_str(), ""), code, message)];
+    let bytes = files.read(path).map_err(|error| whole(Code::Unreadable, format!("cannot be read: {error}")))?;
+    if bytes.len() > node::LARGEST {
+        let message = format!("is larger than {} MiB; a runbook is a text that people read", node::LARGEST >> 20);
+        return Err(whole(Code::Unreadable, message));
     }
+    encoding::decode(&name, bytes).map_err(|problem| vec![*problem])
 }
 
 /// Loads a text, without the runbooks that it calls. An error only when nothing of it can be read; other problems stand
 /// in [`Loaded::problems`].
 pub fn load(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
-    if let Some(at) = source.text.find(['\0', '\u{FDD0}', '\u{FDD1}']) {
-        let problem =
-            Diagnostic::error(&source, Span::new(at, at + 1), Code::Encoding, "a control character stands here");
-        return Err(vec![problem.help("take it out; YAML is plain text")]);
+    if let Some(problem) = encoding::refused(&source) {
+        return Err(vec![problem]);
     }
     let node = node::parse(&source).map_err(|problem| vec![mendable(*problem)])?;
     let mut reader = Reader::new(&source);

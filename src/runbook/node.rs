@@ -1,11 +1,13 @@
 //! A YAML document as a tree in which every key and value knows its place.
 
+mod words;
+
 use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use crate::base::{Code, Diagnostic, Source, Span};
+use crate::base::{Diagnostic, Source, Span};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,22 +108,40 @@ impl Node {
 
 /// Reads a document.
 pub fn parse(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
+    parse_within(source, MOST_NODES)
+}
+
+/// Reads a document that holds no more than so many values.
+fn parse_within(source: &Arc<Source>, most: usize) -> Result<Node, Box<Diagnostic>> {
     let Spanned { value, referenced, .. } =
-        serde_yaml::from_str_with_options::<Spanned<Content>>(&source.text, options())
-            .map_err(|error| Box::new(diagnose(source, &error)))?;
+        serde_yaml::from_str_with_options::<Spanned<Content>>(&source.text, options(most))
+            .map_err(|error| Box::new(words::diagnose(source, &error)))?;
     Ok(Node::new(value, span_of(&referenced)))
 }
 
-fn options() -> serde_yaml::Options {
+/// How many values a file may hold.
+const MOST_NODES: usize = 4_000_000;
+/// How many bytes of text a file may hold.
+pub(super) const LARGEST: usize = 64 * 1024 * 1024;
+/// How deep maps and lists may lie in each other.
+const DEEPEST: usize = 64;
+/// How many values may come of names for other values (`*name`).
+const MOST_REPEATED: usize = 100_000;
+
+fn options(most: usize) -> serde_yaml::Options {
     serde_yaml::options! {
         // Budgets bound what a hostile file can cost; the limits allow a hundred thousand steps.
         budget: serde_yaml::budget! {
-            max_events: 20_000_000,
-            max_nodes: 10_000_000,
-            max_total_scalar_bytes: 64 * 1024 * 1024,
-            max_depth: 64,
+            max_events: most.saturating_mul(2),
+            max_nodes: most,
+            max_total_scalar_bytes: LARGEST,
+            max_depth: DEEPEST,
+            flow_nesting_limit: DEEPEST,
             max_documents: 1,
+            max_recorded_anchor_events: MOST_REPEATED,
         },
+        alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: MOST_REPEATED },
+        reject_unsupported_tags: true,
         // Passed through so that every duplicate can be reported, with both places.
         duplicate_keys: serde_yaml::options::DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
@@ -129,51 +149,6 @@ fn options() -> serde_yaml::Options {
         underscored_numbers_as_strings: true,
         with_snippet: false,
     }
-}
-
-fn diagnose(source: &Arc<Source>, error: &serde_yaml::Error) -> Diagnostic {
-    let error = error.without_snippet();
-    let mut message = error.render_with_options(serde_yaml::RenderOptions::default());
-    let span = error.location().map(|location| {
-        let span = span_of(&location);
-        if span.end > 0 || location.line() <= 1 {
-            span
-        } else {
-            at_line(&source.text, location.line(), location.column())
-        }
-    });
-    // The place is shown by the caret; the words need not repeat it.
-    if let Some(cut) = message.rfind(" at line ") {
-        message.truncate(cut);
-    }
-    if let Some(rest) = message.strip_prefix("error: ") {
-        message = rest.to_owned();
-    }
-    let message = format!("not valid YAML: {message}");
-    let unquoted = span.is_some_and(|span| {
-        let line = line_around(&source.text, span.start);
-        line.contains(": {{") || line.contains("- {{")
-    });
-    let diagnostic = match span {
-        Some(span) => Diagnostic::error(source, span, Code::Yaml, message),
-        None => Diagnostic::whole_file(source, Code::Yaml, message),
-    };
-    if unquoted { diagnostic.help("a value that begins with `{{` needs quotes: `\"{{ … }}\"`") } else { diagnostic }
-}
-
-fn line_around(text: &str, offset: usize) -> &str {
-    let offset = text.floor_char_boundary(offset.min(text.len()));
-    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[offset..].find('\n').map_or(text.len(), |at| offset + at);
-    &text[start..end]
-}
-
-fn at_line(text: &str, line: u64, column: u64) -> Span {
-    let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(0);
-    let start: usize = text.split_inclusive('\n').take(index(line)).map(str::len).sum();
-    let within: usize = text[start..].chars().take(index(column)).map(char::len_utf8).sum();
-    let end = start + within;
-    Span::new(end, text.ceil_char_boundary((end + 1).min(text.len())))
 }
 
 fn span_of(location: &serde_yaml::Location) -> Span {
@@ -291,6 +266,20 @@ mod tests {
         assert_eq!(words(&source, node.at(&["c", "x"])), "1");
         assert_eq!(&source.text[node.key_span(&["c", "x"]).start..][..1], "x");
         assert_eq!(node.at(&["d"]).content, Content::Text("no".into()));
+    }
+
+    #[test]
+    fn more_values_than_a_file_may_hold_are_refused_where_they_begin_to_be_too_many() {
+        let refused = |text: &str| {
+            let source = Source::new("t.yaml", text);
+            parse_within(&source, 1000).map(drop).map_err(|problem| problem.render(false))
+        };
+        assert_eq!(refused(&format!("a: [{}]\n", "x, ".repeat(900))), Ok(()));
+        for text in [format!("a: [{}]\n", "x, ".repeat(1100)), format!("a:\n{}", "  - x\n".repeat(1100))] {
+            let said = refused(&text).unwrap_err();
+            assert!(said.starts_with("error[yaml]: this file holds more than"), "{said}");
+            assert!(said.contains("--> t.yaml:"), "{said}");
+        }
     }
 
     #[test]

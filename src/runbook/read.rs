@@ -52,7 +52,23 @@ impl<'s> Reader<'s> {
     /// Says that a node is of the wrong type.
     fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str) {
         let found = node.kind();
-        self.error(node.span, Code::WrongType, format!("{what} must be {wanted}, not {found}"));
+        let help = match (&node.content, wanted) {
+            (Content::List(_), "a map") => "write `name: …` for each entry, without the `-` before it".to_owned(),
+            (_, "a map") => "write `{ name: value }`, or the entries below it, indented".to_owned(),
+            (_, "a list") => "write `[one, other]`, or the entries below it, each behind a `-`".to_owned(),
+            (Content::Null, "a text") => "write the text behind the colon, or take the key away".to_owned(),
+            (_, "a text") => "a text with `{`, `[` or `: ` in it stands in quotes".to_owned(),
+            _ => format!("write {wanted}"),
+        };
+        let span = self.first_line(node.span);
+        self.error(span, Code::WrongType, format!("{what} must be {wanted}, not {found}")).help = Some(help);
+    }
+
+    /// A place as far as its first line goes: a caret under twenty lines shows nothing.
+    pub(super) fn first_line(&self, span: Span) -> Span {
+        let text = self.source.text.get(span.start..span.end).unwrap_or_default();
+        let length = text.find('\n').map_or(text.len(), |end| text[..end].trim_end().len());
+        Span::new(span.start, span.start + length)
     }
 
     /// The entries of a map with any keys; duplicates are reported and the first one counts.
@@ -89,7 +105,10 @@ impl<'s> Reader<'s> {
         entries.retain(|(key, _)| {
             let is_known = known.iter().any(|field| field.name == key.text);
             if !is_known {
-                let near = nearest(&key.text, known.iter().map(|field| field.name));
+                // A file with thousands of unknown keys has another mistake than misspelt ones.
+                let near = (self.problems.len() < 1000)
+                    .then(|| nearest(&key.text, known.iter().map(|field| field.name)))
+                    .flatten();
                 let problem = self.error(key.span, Code::UnknownKey, format!("unknown key `{}` in {what}", key.text));
                 problem.help = Some(match near {
                     Some(near) => format!("did you mean `{near}`?"),
@@ -101,7 +120,7 @@ impl<'s> Reader<'s> {
             }
             is_known
         });
-        Some(Fields { entries, span: node.span })
+        Some(Fields { entries, span: self.first_line(node.span) })
     }
 
     /// A text; numbers and booleans are taken as they are written.
@@ -145,7 +164,8 @@ impl<'s> Reader<'s> {
             _ => None,
         };
         if number.is_none() {
-            self.error(node.span, Code::WrongType, format!("{what} must be a whole number from 1"));
+            self.error(node.span, Code::WrongType, format!("{what} must be a whole number from 1")).help =
+                Some("write the number without quotes: `1`, `2`, `3` …".to_owned());
         }
         number
     }
@@ -165,9 +185,11 @@ impl<'s> Reader<'s> {
             Err(error) => {
                 let problem = self.error(node.span, Code::InvalidDuration, format!("{what}: {error}"));
                 problem.fix = mend::duration(node.span, &text);
-                if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-                    problem.help = Some(format!("a number needs its unit: `{text}s`"));
-                }
+                problem.help = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+                    Some(format!("a number needs its unit: `{text}s`"))
+                } else {
+                    problem.fix.as_ref().map(|fix| format!("write `{}`", fix.text))
+                };
                 None
             }
         }

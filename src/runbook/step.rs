@@ -183,7 +183,8 @@ impl Reader<'_> {
     fn retry(&mut self, node: &Node, what: &str) -> Option<Retry> {
         let known = self.fields(node, &format!("`retry` of {what}"), fields::RETRY)?;
         let Some(attempts) = known.get("attempts") else {
-            self.error(known.span, Code::MissingKey, format!("`retry` of {what} has no `attempts`"));
+            self.error(known.span, Code::MissingKey, format!("`retry` of {what} has no `attempts`")).help =
+                Some("say how many tries in all: `attempts: 3`".to_owned());
             return None;
         };
         let attempts = self.count(attempts, "`attempts`")?;
@@ -193,12 +194,14 @@ impl Reader<'_> {
                 Content::Number(number) => match thousandths(number) {
                     Some(factor @ 1000..) => Backoff(factor),
                     _ => {
-                        self.error(node.span, Code::WrongType, "`backoff` must be a number from 1");
+                        self.error(node.span, Code::WrongType, "`backoff` must be a number from 1").help =
+                            Some("`2` doubles each wait, `1` keeps it".to_owned());
                         return None;
                     }
                 },
                 _ => {
-                    self.error(node.span, Code::WrongType, "`backoff` must be a number from 1");
+                    self.error(node.span, Code::WrongType, "`backoff` must be a number from 1").help =
+                        Some("`2` doubles each wait, `1` keeps it".to_owned());
                     return None;
                 }
             },
@@ -226,7 +229,8 @@ impl Reader<'_> {
         }
         let every = self.duration(known.get("every")?, "`every`")?;
         if every.0.is_zero() {
-            self.error(known.get("every")?.span, Code::InvalidDuration, "`every` of 0 would ask without a pause");
+            self.error(known.get("every")?.span, Code::InvalidDuration, "`every` of 0 would ask without a pause")
+                .help = Some("write how long to wait between two looks: `every: 5s`".to_owned());
             return None;
         }
         Some(Until {
@@ -265,7 +269,8 @@ impl Reader<'_> {
             ["uses"] => {
                 if let Some(key) = known.key("env") {
                     let message = format!("`env` has no meaning in {what}: it belongs to `run` and `argv`");
-                    self.error(key.span, Code::MisplacedKey, message);
+                    self.error(key.span, Code::MisplacedKey, message).help =
+                        Some("an action is given everything by `with`".to_owned());
                 }
                 let uses = known.get("uses").and_then(|node| self.text(node, "`uses`"));
                 uses.zip(self.with(&known, what))
@@ -273,7 +278,8 @@ impl Reader<'_> {
             [_] => {
                 if let Some(key) = known.key("with") {
                     let message = format!("`with` has no meaning in {what}: it belongs to `uses`");
-                    self.error(key.span, Code::MisplacedKey, message);
+                    self.error(key.span, Code::MisplacedKey, message).help =
+                        Some("a script or a command is given its values by `env`".to_owned());
                 }
                 self.shell(&known, what).map(|with| ("shell".to_owned(), with))
             }
@@ -455,13 +461,20 @@ impl Reader<'_> {
             }
         };
         if !shell {
-            refuse(&["env", "outputs", "effect"], "it belongs to `run` and `argv`", "");
+            refuse(&["env"], "it belongs to `run` and `argv`", "an action is given everything by `with`");
+            refuse(&["outputs"], "it belongs to `run` and `argv`", "an action says itself what it gives; take it away");
+            refuse(
+                &["effect"],
+                "it belongs to `run` and `argv`",
+                "an action says itself whether it writes; take it away",
+            );
         }
         if !acts {
-            refuse(&["timeout", "retry", "until", "undo", "measure", "for_each"], "the step runs no action", "");
+            let help = "put it on the step that acts, or take it away";
+            refuse(&["timeout", "retry", "until", "undo", "measure", "for_each"], "the step runs no action", help);
         }
         if known.get("uses").is_none() && !calls {
-            refuse(&["with"], "it belongs to `uses` and `call`", "");
+            refuse(&["with"], "it belongs to `uses` and `call`", "a script or a command is given its values by `env`");
         }
         if !calls {
             refuse(&["secrets"], "it belongs to `call`", "an action's secrets are named in its `with` or `env`");

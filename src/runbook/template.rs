@@ -1,5 +1,9 @@
 //! Templates (`{{ … }}`) and expressions, on minijinja, with our own printing, arithmetic on time, and places of errors.
 
+mod depth;
+pub mod shape;
+mod syntax;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -155,6 +159,9 @@ impl TemplateError {
 
 impl From<minijinja::Error> for TemplateError {
     fn from(error: minijinja::Error) -> Self {
+        if error.kind() == ErrorKind::SyntaxError {
+            return syntax::explain(&error);
+        }
         let message = match (error.kind(), error.detail()) {
             (ErrorKind::UndefinedError, None) => "a name in it has no value".to_owned(),
             (ErrorKind::OutOfFuel, _) => "it does too much work; the limit is there to end endless loops".to_owned(),
@@ -172,8 +179,8 @@ pub struct Reference {
     pub path: Vec<String>,
     /// Where it stands in the template's own text.
     pub range: Range<usize>,
-    /// Where its first name begins there.
-    pub start: usize,
+    /// Where each part of [`Self::path`] stands.
+    pub parts: Vec<Range<usize>>,
     /// Does it stand alone between its braces? Secrets must.
     pub alone: bool,
 }
@@ -226,6 +233,24 @@ impl Template {
             }
         }
         Ok(references)
+    }
+
+    /// What it is when it is nothing but one expansion. Nothing when it is a text with expansions in it.
+    pub fn sole_shape(&self) -> Option<shape::Shape> {
+        match parsed_template(&self.0).ok()?.children.as_slice() {
+            [ast::Stmt::EmitExpr(emit)] => Some(shape::of(&emit.expr)),
+            _ => None,
+        }
+    }
+
+    /// What its expansions are.
+    pub fn shapes(&self) -> Vec<shape::Shape> {
+        let Ok(parsed) = parsed_template(&self.0) else { return Vec::new() };
+        let expansions = parsed.children.iter().filter_map(|part| match part {
+            ast::Stmt::EmitExpr(emit) => Some(shape::of(&emit.expr)),
+            _ => None,
+        });
+        expansions.collect()
     }
 
     /// Expands it. A template that is nothing but one `{{ … }}` keeps the value's type.
@@ -303,12 +328,18 @@ impl Expression {
         Ok(references)
     }
 
+    /// What it is made of; nothing when it cannot be read.
+    pub fn shape(&self) -> Option<shape::Shape> {
+        self.parsed().ok().map(|parsed| shape::of(&parsed))
+    }
+
     fn parsed(&self) -> Result<ast::Expr<'_>, TemplateError> {
         if let Some(start) = BRACES.iter().filter_map(|brace| self.0.find(brace)).min() {
             return Err(TemplateError::at(start..start + 2, "this is an expression already; it takes no braces")
                 .help(format!("write `{}`", self.0.replace("{{", "").replace("}}", "").trim())));
         }
-        machinery::parse_expr(&self.0).map_err(|error| TemplateError::of(&self.0, error))
+        depth::check_expression(&self.0)?;
+        machinery::parse_expr(&self.0).map_err(|error| syntax::explain_in(&self.0, &error))
     }
 
     /// The value it has.
@@ -379,7 +410,8 @@ fn syntax() -> minijinja::syntax::SyntaxConfig {
 
 /// Parses a template and refuses everything but text and expansions.
 fn parsed_template(source: &str) -> Result<ast::Spanned<ast::Template<'_>>, TemplateError> {
-    let parsed = machinery::parse(source, "template", syntax()).map_err(|error| TemplateError::of(source, error))?;
+    depth::check_template(source)?;
+    let parsed = machinery::parse(source, "template", syntax()).map_err(|error| syntax::explain_in(source, &error))?;
     let ast::Stmt::Template(template) = parsed else {
         return Ok(ast::Spanned::new(ast::Template { children: Vec::new() }, machinery::Span::default()));
     };
@@ -424,9 +456,9 @@ fn use_own_arithmetic(instructions: &mut Instructions<'_>) {
 /// Lists the names an expression uses, and refuses filters, functions and tests that do not exist.
 fn walk(expression: &ast::Expr<'_>, found: &mut Vec<Reference>) -> Result<(), TemplateError> {
     use ast::Expr;
-    if let Some(path) = literal_path(expression) {
-        let start = start_of(expression);
-        found.push(Reference { path, range: range(expression.span()), start, alone: false });
+    if let Some((path, parts)) = literal_path(expression) {
+        let range = parts.first().map_or(0, |first| first.start)..parts.last().map_or(0, |last| last.end);
+        found.push(Reference { path, range, parts, alone: false });
         return Ok(());
     }
     match expression {
@@ -498,32 +530,26 @@ fn known(what: &str, name: &str, all: &[&str], span: machinery::Span) -> Result<
     })
 }
 
-/// `a.b['c']` as `[a, b, c]`; `None` when a part is computed.
-fn literal_path(expression: &ast::Expr<'_>) -> Option<Vec<String>> {
-    match expression {
-        ast::Expr::Var(variable) => Some(vec![variable.id.to_owned()]),
+/// `a.b['c']` as `[a, b, c]`, with the place of each; `None` when a part is computed.
+fn literal_path(expression: &ast::Expr<'_>) -> Option<(Vec<String>, Vec<Range<usize>>)> {
+    let (mut path, mut parts, name, place) = match expression {
+        ast::Expr::Var(variable) => (Vec::new(), Vec::new(), variable.id.to_owned(), range(variable.span())),
         ast::Expr::GetAttr(attribute) => {
-            let mut path = literal_path(&attribute.expr)?;
-            path.push(attribute.name.to_owned());
-            Some(path)
+            let (path, parts) = literal_path(&attribute.expr)?;
+            // The span begins somewhere before the name and ends with it.
+            let end = range(attribute.span()).end;
+            (path, parts, attribute.name.to_owned(), end.saturating_sub(attribute.name.len())..end)
         }
         ast::Expr::GetItem(item) => {
             let ast::Expr::Const(key) = &item.subscript_expr else { return None };
-            let mut path = literal_path(&item.expr)?;
-            path.push(key.value.as_str()?.to_owned());
-            Some(path)
+            let (path, parts) = literal_path(&item.expr)?;
+            (path, parts, key.value.as_str()?.to_owned(), range(key.span()))
         }
-        _ => None,
-    }
-}
-
-/// Where the first name of a path begins; the span of a path is that of its last part.
-fn start_of(expression: &ast::Expr<'_>) -> usize {
-    match expression {
-        ast::Expr::GetAttr(attribute) => start_of(&attribute.expr),
-        ast::Expr::GetItem(item) => start_of(&item.expr),
-        other => range(other.span()).start,
-    }
+        _ => return None,
+    };
+    path.push(name);
+    parts.push(place);
+    Some((path, parts))
 }
 
 fn range(span: machinery::Span) -> Range<usize> {

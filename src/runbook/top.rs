@@ -25,7 +25,17 @@ impl Reader<'_> {
             Some(node) => self.text(node, "`runbook`").and_then(|text| match RunbookName::new(&text) {
                 Ok(name) => Some(name),
                 Err(error) => {
-                    self.error(node.span, Code::InvalidName, format!("`{text}` cannot be a runbook's name: {error}"));
+                    let mended: String = text
+                        .trim()
+                        .to_lowercase()
+                        .chars()
+                        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+                        .collect();
+                    self.error(node.span, Code::InvalidName, format!("`{text}` cannot be a runbook's name: {error}"))
+                        .help = Some(match RunbookName::new(&mended) {
+                        Ok(mended) => format!("write `{mended}`"),
+                        Err(_) => "write for example `payments-down`".to_owned(),
+                    });
                     None
                 }
             }),
@@ -45,20 +55,24 @@ impl Reader<'_> {
         let steps = match top.get("steps") {
             Some(node) => self.steps(node, "`steps`"),
             None => {
-                self.error(Span::new(top.span.start, top.span.start), Code::MissingKey, "the runbook has no `steps`");
+                self.error(Span::new(top.span.start, top.span.start), Code::MissingKey, "the runbook has no `steps`")
+                    .help =
+                    Some("write `steps:` and below it each step under its id: `look: { argv: [uptime] }`".to_owned());
                 IndexMap::new()
             }
         };
         if let Some(node) = top.get("steps").filter(|_| steps.is_empty() && self.problems.is_empty()) {
-            self.error(node.span, Code::MissingKey, "a runbook needs at least one step");
+            self.error(node.span, Code::MissingKey, "a runbook needs at least one step").help =
+                Some("write one under its id: `look: { argv: [uptime] }`".to_owned());
         }
         let finally = top.get("finally").map(|node| self.steps(node, "`finally`")).unwrap_or_default();
         for id in finally.keys().filter(|id| steps.contains_key(*id)) {
             let place = node.key_span(&["finally", id.as_str()]);
             let first = node.key_span(&["steps", id.as_str()]);
-            self.error(place, Code::DuplicateKey, format!("step `{id}` stands in `steps` and in `finally`"))
-                .related
-                .push((first, "first given here".to_owned()));
+            let problem =
+                self.error(place, Code::DuplicateKey, format!("step `{id}` stands in `steps` and in `finally`"));
+            problem.related.push((first, "first given here".to_owned()));
+            problem.help = Some("give one of the two another id: the log tells steps apart by it".to_owned());
         }
         // Whatever it is called, the rest is read too.
         let name = name.or_else(|| RunbookName::new("unnamed").ok())?;
@@ -133,7 +147,13 @@ impl Reader<'_> {
             } else {
                 format!("{what} has `values` but is no `enum`")
             };
-            self.error(known.key("values").map_or(known.span, |key| key.span), Code::InvalidInput, message);
+            let help = if input.values.is_empty() {
+                "name its words: `values: [one, other]`"
+            } else {
+                "write `type: enum`, or take `values` away"
+            };
+            let place = known.key("values").or_else(|| known.key("type")).map_or(known.span, |key| key.span);
+            self.error(place, Code::InvalidInput, message).help = Some(help.to_owned());
             return;
         }
         for (name, limit) in [("min", &input.min), ("max", &input.max)] {
@@ -141,21 +161,42 @@ impl Reader<'_> {
                 let has_size = matches!(input.kind, InputType::Integer | InputType::Duration | InputType::String);
                 if !has_size || input.limit(limit).is_none() {
                     let message = format!("`{name}` of {what} does not fit its type");
-                    self.error(node.span, Code::InvalidInput, message);
+                    self.error(node.span, Code::InvalidInput, message).help = Some(match input.kind {
+                        InputType::Duration => format!("write a duration: `{name}: 5m`"),
+                        InputType::Integer => format!("write a whole number: `{name}: 5`"),
+                        InputType::String => format!("write how many characters: `{name}: 5`"),
+                        _ => format!("take it away: only numbers, durations and strings have a `{name}`"),
+                    });
                 }
             }
         }
         if let (Some(pattern), Some(node)) = (&input.pattern, known.get("pattern"))
             && let Err(error) = regex_lite::Regex::new(pattern)
         {
-            self.error(node.span, Code::InvalidInput, format!("the pattern of {what} cannot be read: {error}"));
+            self.error(node.span, Code::InvalidInput, format!("the pattern of {what} cannot be read: {error}")).help =
+                Some("write a regular expression, such as `[a-z0-9-]+`".to_owned());
             return;
         }
         if let (Some(default), Some(node)) = (&input.default, known.get("default")) {
             if has_braces(&default.to_string()) {
-                self.error(node.span, Code::InvalidInput, "templates are not expanded in defaults");
+                self.error(node.span, Code::InvalidInput, "templates are not expanded in defaults").help = Some(
+                    "write the value, or use `{{ inputs.NAME | default('…', true) }}` where it is needed".to_owned(),
+                );
             } else if let Err(reason) = input.read(default) {
-                self.error(node.span, Code::InvalidInput, format!("the default of {what} does not fit: {reason}"));
+                let limit = ["min", "max", "pattern", "values"]
+                    .into_iter()
+                    .filter(|limit| {
+                        reason.contains(&format!("at {}", if *limit == "min" { "least" } else { "most" }))
+                            || !["min", "max"].contains(limit)
+                    })
+                    .find_map(|limit| known.key(limit).map(|key| (key.span, limit)));
+                let problem =
+                    self.error(node.span, Code::InvalidInput, format!("the default of {what} does not fit: {reason}"));
+                problem.related.extend(limit.map(|(span, _)| (span, "its limit".to_owned())));
+                problem.help = Some(match limit {
+                    Some((_, limit)) => format!("change the default, or `{limit}`"),
+                    None => "change the default, or the type".to_owned(),
+                });
             }
         }
     }
@@ -165,7 +206,12 @@ impl Reader<'_> {
         let mut secrets = BTreeMap::new();
         for (key, node) in self.entries(node, "`secrets`") {
             let what = format!("secret `{}`", key.text);
+            let before = self.problems.len();
             let Some(known) = self.fields(node, &what, fields::SECRET) else { continue };
+            if self.problems.len() > before && known.get("env").is_none() && known.get("file").is_none() {
+                // A misspelt source is told already; that there is none would be the same thing again.
+                continue;
+            }
             let source = match (known.get("env"), known.get("file")) {
                 (Some(node), None) => self.text(node, "`env`").map(SecretSource::Env),
                 (None, Some(node)) => self.text(node, "`file`").map(|path| SecretSource::File(PathBuf::from(path))),

@@ -287,7 +287,7 @@ fn an_until_that_gives_up_may_count_as_done() {
     let place = Place::new();
     let text = |on_timeout: &str| {
         format!(
-            "runbook: a\nsteps:\n  look: {{ effect: read, run: 'true', until: {{ if: '1 == 2', every: 5ms, within: 30ms{on_timeout} }} }}\n  after: {{ needs: [look], argv: [sh, -c, 'echo \"$0\" >> world', 'met {{{{ look.met }}}}'] }}\n"
+            "runbook: a\nsteps:\n  look: {{ effect: read, run: 'true', until: {{ if: 'run.drill', every: 5ms, within: 30ms{on_timeout} }} }}\n  after: {{ needs: [look], argv: [sh, -c, 'echo \"$0\" >> world', 'met {{{{ look.met }}}}'] }}\n"
         )
     };
     place.write("a.yaml", &text(", on_timeout: succeed"));
@@ -397,7 +397,7 @@ fn an_allowed_failure_stops_nothing_and_stays_a_failure() {
     assert!(said.stderr.contains("`may` failed"), "{}", said.stderr);
 }
 
-const WISHED: &str = "runbook: w\nsteps:\n  bad: { run: 'echo bad >> world; exit 1' }\n  after: { needs: { bad: finished }, run: 'echo after >> world' }\n  never: { if: '1 == 2', run: 'echo never >> world' }\n  gated: { if: '1 == 2', approval: { prompt: '?' }, run: 'echo gated >> world' }\n";
+const WISHED: &str = "runbook: w\nsteps:\n  bad: { run: 'echo bad >> world; exit 1' }\n  after: { needs: { bad: finished }, run: 'echo after >> world' }\n  never: { if: 'run.drill', run: 'echo never >> world' }\n  gated: { if: 'run.drill', approval: { prompt: '?' }, run: 'echo gated >> world' }\n";
 
 #[test]
 fn a_step_is_left_out_or_forced_and_the_log_says_by_whom_and_why() {

@@ -79,7 +79,7 @@ fn a_file_that_is_called_and_named_is_told_of_once() {
     );
     for command in ["check", "plan", "run"] {
         let said = place.run(&[command, "caller.yaml"]);
-        assert_eq!(said.stderr.matches("unclosed bracket").count(), 1, "{command}\n{}", said.stderr);
+        assert_eq!(said.stderr.matches("this `[` is never closed").count(), 1, "{command}\n{}", said.stderr);
     }
 }
 

@@ -1,11 +1,12 @@
 //! A call fits the runbook that it calls: its inputs and its secrets.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Checker;
-use crate::base::Code;
-use crate::base::StepId;
 use crate::base::diagnostic::nearest;
+use crate::base::{Code, Elsewhere, StepId};
 use crate::runbook::{Call, InputProblem, Templated, call_key};
 
 impl Checker<'_> {
@@ -41,7 +42,18 @@ impl Checker<'_> {
             };
             if let Some(reason) = reason {
                 let problem = InputProblem::Unfit { name: (*name).to_owned(), reason };
-                self.error(&at, Code::WrongInput, format!("{problem} (`{file}`)"));
+                let declared = called.key_span(&["inputs", name]);
+                let message = format!("{problem} (`{file}`)");
+                let problem = self.error(&at, Code::WrongInput, message);
+                problem.elsewhere.push(Elsewhere {
+                    source: Arc::clone(&called.source),
+                    span: declared,
+                    label: "declared here".to_owned(),
+                });
+                problem.help = Some(match &input.description {
+                    Some(text) => format!("`{name}`: {text}"),
+                    None => "give a value of the type that it declares, within its limits".to_owned(),
+                });
             }
         }
         for (name, input) in called.runbook.inputs.iter().filter(|(_, input)| input.required && input.default.is_none())
@@ -49,9 +61,18 @@ impl Checker<'_> {
             if given.iter().any(|(known, value)| known == name && !matches!(value, Given::Known(Value::Null))) {
                 continue;
             }
-            let at = if given.is_empty() { [section, id.as_str(), "call"] } else { with };
-            self.error(&at, Code::MissingInput, format!("`{file}` needs the input `{name}`")).help =
-                input.description.as_ref().map(|text| format!("`{name}`: {text}"));
+            let declared = called.key_span(&["inputs", name]);
+            let at = [section, id.as_str(), "call"];
+            let problem = self.error(&at, Code::MissingInput, format!("`{file}` needs the input `{name}`"));
+            problem.elsewhere.push(Elsewhere {
+                source: Arc::clone(&called.source),
+                span: declared,
+                label: "declared here, as required".to_owned(),
+            });
+            problem.help = Some(match &input.description {
+                Some(text) => format!("give it by `with: {{ {name}: … }}`: {text}"),
+                None => format!("give it by `with: {{ {name}: … }}`"),
+            });
         }
         for theirs in call.secrets.keys().filter(|name| !called.names("secrets").any(|known| known == name.as_str())) {
             let help = known_names(theirs, called.names("secrets"), "secret");

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde_json::Value;
-
-use super::{Checker, output_names};
+use super::Checker;
+use super::kinds::Kind;
 use crate::base::diagnostic::nearest;
-use crate::base::{Code, Diagnostic, StepId};
+use crate::base::{Code, Severity, StepId};
 use crate::runbook::template::Reference;
-use crate::runbook::{Does, ForEach, Step, Template, TemplateError, Templated, Undo, call_key};
+use crate::runbook::template::shape::{Shape, What};
+use crate::runbook::{Does, ForEach, Step, Template, TemplateError, Undo};
 
 /// What can be read of a step by name.
 const STEP_FACTS: [&str; 8] =
@@ -26,7 +26,30 @@ pub(super) struct Place<'p> {
 }
 
 /// Why a name may not stand where it stands, and a way out.
-type Refusal = (String, Option<String>);
+pub(super) struct Refusal {
+    message: String,
+    help: Option<String>,
+    /// Which part of the name is wrong, if it is one of them.
+    part: Option<usize>,
+    code: Code,
+}
+
+impl Refusal {
+    /// All of the name is wrong here.
+    fn whole(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: Some(help.into()), part: None, code: Code::UnknownName }
+    }
+
+    /// One part of the name is wrong.
+    fn part(part: usize, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: Some(help.into()), part: Some(part), code: Code::UnknownName }
+    }
+
+    /// A secret would be seen here.
+    fn leak(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code: Code::SecretLeak, ..Self::whole(message, help) }
+    }
+}
 
 /// What gives the outputs that a text asks for.
 #[derive(Clone, Copy)]
@@ -38,14 +61,14 @@ enum Gives {
 }
 
 /// What a loop gives.
-const LOOP_OUTPUTS: [&str; 5] = ["items", "total", "succeeded", "failed", "skipped"];
+pub(super) const LOOP_OUTPUTS: [&str; 5] = ["items", "total", "succeeded", "failed", "skipped"];
 
 impl Place<'_> {
-    fn full(&self) -> Vec<&str> {
+    pub(super) fn full(&self) -> Vec<&str> {
         [self.section, self.id.as_str()].into_iter().chain(self.path.iter().map(String::as_str)).collect()
     }
 
-    fn starts_with(&self, parts: &[&str]) -> bool {
+    pub(super) fn starts_with(&self, parts: &[&str]) -> bool {
         self.path.len() >= parts.len() && self.path.iter().zip(parts).all(|(one, other)| one == other)
     }
 
@@ -53,6 +76,24 @@ impl Place<'_> {
     fn knows_item(&self) -> bool {
         let within = |part: &&str| self.starts_with(&[part]);
         ["with", "env", "argv", "undo"].iter().any(within) || self.starts_with(&["for_each", "key"])
+    }
+
+    /// Is this a part of an address that is asked?
+    fn is_address(&self, step: &Step) -> bool {
+        let with = match self.path.iter().position(|part| part == "with") {
+            Some(at) => &self.path[at..],
+            None => return false,
+        };
+        let uses = match (&step.does, &step.undo) {
+            (Does::Action { uses, .. }, _) if self.starts_with(&["with"]) => uses,
+            (_, Some(Undo::Action { verify: Some(verify), .. })) if self.starts_with(&["undo", "verify"]) => {
+                &verify.uses
+            }
+            (_, Some(Undo::Action { uses, .. })) if self.starts_with(&["undo"]) => uses,
+            _ => return false,
+        };
+        let asks = uses.starts_with("http.") && with.get(1).is_some_and(|name| name == "url" || name == "query");
+        asks || with.get(1).is_some_and(|name| name == "page" && uses == "status.check" || name == "host")
     }
 
     /// Is this a word of a command, which everybody on the machine can read?
@@ -74,15 +115,17 @@ impl<'l> Checker<'l> {
         }
     }
 
-    fn refuse(&mut self, path: &[&str], reference: &Reference, (message, help): Refusal) {
-        let error = TemplateError { range: Some(reference.range.clone()), message, help };
+    fn refuse(&mut self, path: &[&str], reference: &Reference, refusal: Refusal) {
+        let Refusal { message, help, part, code } = refusal;
+        let range = part.and_then(|part| reference.parts.get(part)).unwrap_or(&reference.range).clone();
+        let error = TemplateError { range: Some(range), message, help };
         let mut problem = self.loaded.template_problem(path, &error);
-        problem.code = Code::UnknownName;
+        problem.code = code;
         self.problems.push(problem);
     }
 
     /// The path of a text as the file has it: an undo by `run` or `argv` has no `with` of its own.
-    fn written(&self, place: &Place<'_>, step: &Step) -> Vec<String> {
+    pub(super) fn written(&self, place: &Place<'_>, step: &Step) -> Vec<String> {
         let mut full: Vec<String> = place.full().into_iter().map(str::to_owned).collect();
         let by_shell = matches!(&step.undo, Some(Undo::Action { uses, .. }) if uses == "shell");
         if by_shell && place.starts_with(&["undo", "with"]) && !self.loaded.has(&place.full()[..4]) {
@@ -105,10 +148,10 @@ impl<'l> Checker<'l> {
             for reference in Template(text.to_owned()).references().unwrap_or_default() {
                 let second = reference.path.get(1).map(String::as_str);
                 let checked = match reference.root() {
-                    "inputs" => self.named(second, "input", self.loaded.names("inputs")),
-                    name => Err((
+                    "inputs" => self.input(second),
+                    name => Err(Refusal::whole(
                         format!("`{name}` is not known yet when a lock is taken"),
-                        Some("a lock is taken before anything runs: name it by `inputs` alone".to_owned()),
+                        "a lock is taken before anything runs: name it by `inputs` alone",
                     )),
                 };
                 if let Err(refusal) = checked {
@@ -137,16 +180,16 @@ impl<'l> Checker<'l> {
 
     fn given_reference(&mut self, reference: &Reference) -> Result<(), Refusal> {
         let second = reference.path.get(1).map(String::as_str);
-        let only = Some("an output is made of `inputs` and of what the steps gave: `STEP.outputs.NAME`".to_owned());
+        let only = "an output is made of `inputs` and of what the steps gave: `STEP.outputs.NAME`";
         match reference.root() {
-            "inputs" => self.named(second, "input", self.loaded.names("inputs")),
-            "secrets" => Err(("a secret is not given back".to_owned(), only)),
-            name @ ("run" | "outputs") => Err((format!("`{name}` cannot stand here"), only)),
+            "inputs" => self.input(second),
+            "secrets" => Err(Refusal::leak("a secret is not given back", only)),
+            name @ ("run" | "outputs") => Err(Refusal::whole(format!("`{name}` cannot stand here"), only)),
             name => {
                 let Some((id, step)) = self.known_step(name)? else { return Ok(()) };
                 if self.loaded.runbook.finally.contains_key(&id) {
                     let message = format!("step `{id}` stands in `finally`, whose steps give nothing back");
-                    return Err((message, Some("name a step of `steps`".to_owned())));
+                    return Err(Refusal::part(0, message, "name a step of `steps`"));
                 }
                 self.fact(&id, step, &reference.path[1..], Gives::Step)
             }
@@ -159,32 +202,52 @@ impl<'l> Checker<'l> {
             return if place.knows_item() { Ok(()) } else { Err(no_item_here(place, each)) };
         }
         match reference.root() {
-            "inputs" => self.named(second, "input", self.loaded.names("inputs")),
+            "inputs" => self.input(second),
             "run" => self.named(second, "fact about the run", RUN_FACTS),
             "secrets" => {
                 self.named(second, "secret", self.loaded.names("secrets"))?;
                 self.used_secrets.extend(second.map(str::to_owned));
                 if let Some(where_to) = no_secret_here(place, step) {
-                    return Err(("a secret cannot stand here".to_owned(), Some(where_to.to_owned())));
+                    return Err(Refusal::leak(leak_words(place, step), where_to));
                 }
                 if !reference.alone {
                     let help = "write `{{ secrets.NAME }}` alone between its braces, with text around it if need be";
-                    return Err(("a secret cannot be worked on".to_owned(), Some(help.to_owned())));
+                    return Err(Refusal::whole("a secret cannot be worked on", help));
                 }
                 Ok(())
             }
-            "outputs" if place.starts_with(&["until"]) => self.output(place.id, step, &reference.path[1..], Gives::Try),
-            "outputs" if place.starts_with(&["undo", "verify", "if"]) => self.seen(step, &reference.path[1..]),
-            "outputs" => Err((
-                "`outputs` alone means the step's own, and only `until` can ask for those".to_owned(),
-                Some("name the step: `STEP.outputs.NAME`".to_owned()),
+            "outputs" if place.starts_with(&["until"]) => self
+                .output(place.id, step, &reference.path[1..], Gives::Try)
+                .map_err(|refusal| Refusal { part: refusal.part.map(|part| part - 1), ..refusal }),
+            "outputs" if place.starts_with(&["undo", "verify", "if"]) => self
+                .seen(step, &reference.path[1..])
+                .map_err(|refusal| Refusal { part: refusal.part.map(|part| part - 1), ..refusal }),
+            "outputs" => Err(Refusal::part(
+                0,
+                "`outputs` alone means the step's own, and only `until` can ask for those",
+                "name the step: `STEP.outputs.NAME`",
             )),
-            name if name == ForEach::USUAL_NAME => Err((
+            name if name == ForEach::USUAL_NAME => Err(Refusal::part(
+                0,
                 format!("`{name}` is known only in a step with `for_each`, under the name that its `as` gives"),
-                None,
+                match &step.for_each {
+                    Some(each) => format!("here it is called `{}`", each.name),
+                    None => "give the step a list: `for_each: { in: [one, other] }`".to_owned(),
+                },
             )),
-            name => self.step_reference(place, name, &reference.path[1..]),
+            name => self.step_reference(place, name, reference),
         }
+    }
+
+    /// An input of this name; without a name, all of them.
+    fn input(&mut self, name: Option<&str>) -> Result<(), Refusal> {
+        match name {
+            Some(name) => {
+                self.used_inputs.insert(name.to_owned());
+            }
+            None => self.used_inputs.extend(self.loaded.runbook.inputs.keys().cloned()),
+        }
+        self.named(name, "input", self.loaded.names("inputs"))
     }
 
     fn named<'n>(
@@ -204,30 +267,29 @@ impl<'l> Checker<'l> {
                 if all.is_empty() { format!("the runbook declares no {what}") } else { format!("there are: {all}") }
             }
         };
-        Err((format!("there is no {what} `{name}`"), Some(help)))
+        Err(Refusal::part(1, format!("there is no {what} `{name}`"), help))
     }
 
-    fn step_reference(&mut self, place: &Place<'_>, name: &str, rest: &[String]) -> Result<(), Refusal> {
+    fn step_reference(&mut self, place: &Place<'_>, name: &str, reference: &Reference) -> Result<(), Refusal> {
+        let rest = &reference.path[1..];
         let Some((id, step)) = self.known_step(name)? else { return Ok(()) };
         let own_undo = *place.id == id && place.starts_with(&["undo"]);
         if !own_undo && !self.is_upstream(place, &id) {
-            return Err((
-                format!("step `{}` does not wait for `{name}`, so `{name}` may not have ended yet", place.id),
-                Some(format!("add `{name}` to its `needs`")),
-            ));
+            return Err(self.not_upstream(place, &id));
         }
         if rest.first().is_some_and(|fact| fact == "met") && step.until.is_none() {
-            self.never_met(place, &id);
+            self.never_met(place, &id, reference);
         }
         self.fact(&id, step, rest, if own_undo { Gives::Try } else { Gives::Step })
     }
 
     /// The step of this name. Nothing when it is there but could not be read, which is told already.
-    fn known_step(&self, name: &str) -> Result<Option<(StepId, &'l Step)>, Refusal> {
+    pub(super) fn known_step(&self, name: &str) -> Result<Option<(StepId, &'l Step)>, Refusal> {
         let loaded = self.loaded;
         let runbook = &loaded.runbook;
+        let texts = "texts stand in quotes: `'…'`; inputs are `inputs.NAME`";
         let Ok(id) = StepId::new(name) else {
-            return Err((format!("there is no step `{name}`"), None));
+            return Err(Refusal::part(0, format!("there is no step `{name}`"), texts));
         };
         if let Some(step) = runbook.step(&id) {
             return Ok(Some((id, step)));
@@ -235,10 +297,43 @@ impl<'l> Checker<'l> {
         if loaded.names("steps").chain(loaded.names("finally")).any(|known| known == name) {
             return Ok(None);
         }
+        if runbook.inputs.contains_key(name) {
+            return Err(Refusal::part(
+                0,
+                format!("there is no step `{name}`"),
+                format!("the input is `inputs.{name}`"),
+            ));
+        }
         let known = runbook.steps.keys().map(StepId::as_str).chain(["inputs", "secrets", "run"]);
-        let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-        let help = help.or_else(|| Some("texts stand in quotes: `'…'`; inputs are `inputs.NAME`".to_owned()));
-        Err((format!("there is no step `{name}`"), help))
+        let help = nearest(name, known).map_or_else(|| texts.to_owned(), |near| format!("did you mean `{near}`?"));
+        Err(Refusal::part(0, format!("there is no step `{name}`"), help))
+    }
+
+    /// Why a step cannot read another: nothing makes it wait.
+    fn not_upstream(&self, place: &Place<'_>, wanted: &StepId) -> Refusal {
+        let id = place.id;
+        let runbook = &self.loaded.runbook;
+        if id == wanted {
+            let message = format!("step `{id}` cannot read itself before it has ended");
+            return Refusal::part(0, message, "in `until`, its own outputs are `outputs.NAME`");
+        }
+        if runbook.finally.contains_key(wanted) && place.section == "steps" {
+            let message = format!("step `{wanted}` stands in `finally`, which runs after step `{id}`");
+            return Refusal::part(0, message, "move one of the two steps, or take the name away");
+        }
+        let message = format!("step `{id}` does not wait for `{wanted}`, so `{wanted}` may not have ended yet");
+        let there = Place { section: place.section, id: wanted, path: &[] };
+        if self.is_upstream(&there, id) {
+            let help = format!("it is the other way round: `{wanted}` waits for `{id}`");
+            return Refusal::part(0, message, help);
+        }
+        let help = match runbook.step(id).map(|step| step.needs.is_empty()) {
+            Some(true) => {
+                format!("write `needs: [{wanted}]`, or `needs: {{ {wanted}: finished }}` to read it however it ended")
+            }
+            _ => format!("add `{wanted}` to its `needs`"),
+        };
+        Refusal::part(0, message, help)
     }
 
     /// A fact about a step that has ended.
@@ -246,23 +341,30 @@ impl<'l> Checker<'l> {
         match rest.first().map(String::as_str) {
             None => Ok(()),
             Some("outputs") => self.output(id, step, &rest[1..], gives),
-            Some("error") => self.named(rest.get(1).map(String::as_str), "fact about a failure", ERROR_FACTS),
+            Some("error") => {
+                let fact = rest.get(1).map(String::as_str);
+                self.named(fact, "fact about a failure", ERROR_FACTS)
+                    .map_err(|refusal| Refusal { part: Some(2), ..refusal })
+            }
             Some("approval") => {
                 let asked = step.approval.iter().flat_map(|approval| approval.ask.keys().map(String::as_str));
                 let known: Vec<&str> = asked.chain(["by"]).collect();
                 self.named(rest.get(1).map(String::as_str), "answer", known)
+                    .map_err(|refusal| Refusal { part: Some(2), ..refusal })
             }
             Some(fact) => self.named(Some(fact), "fact about a step", STEP_FACTS),
         }
     }
 
     /// `STEP.met` of a step that waits for nothing is never anything but `none`.
-    fn never_met(&mut self, place: &Place<'_>, id: &StepId) {
-        let path = place.full();
+    fn never_met(&mut self, place: &Place<'_>, id: &StepId, reference: &Reference) {
         let message = format!("step `{id}` has no `until`, so `{id}.met` is always `none`");
-        let span = self.loaded.span(&path);
-        let problem = Diagnostic::warning(&self.loaded.source, span, Code::NeverMet, message);
-        self.problems.push(problem.help(format!("ask for `{id}.result`, or give the step an `until`")));
+        let help = format!("ask for `{id}.result`, or give the step an `until`");
+        let error = TemplateError { range: Some(reference.range.clone()), message, help: Some(help) };
+        let mut problem = self.loaded.template_problem(&place.full(), &error);
+        problem.code = Code::NeverMet;
+        problem.severity = Severity::Warning;
+        self.problems.push(problem);
     }
 
     /// Has `wanted` ended, one way or another, whenever the step at `place` begins?
@@ -283,75 +385,86 @@ impl<'l> Checker<'l> {
         false
     }
 
-    /// The step gives an output of this name.
+    /// The step gives an output of this name, and in it what is asked for.
     fn output(&mut self, id: &StepId, step: &Step, rest: &[String], gives: Gives) -> Result<(), Refusal> {
-        let known = match (&step.for_each, gives) {
-            (Some(_), Gives::Step) => Some(LOOP_OUTPUTS.map(str::to_owned).into()),
-            (Some(_), Gives::Try) | (None, _) => self.outputs(step),
-        };
-        let Some((name, known)) = rest.first().zip(known) else { return Ok(()) };
-        let own = step.for_each.is_some() && matches!(gives, Gives::Step) && !known.contains(name);
-        is_output(&format!("step `{id}`"), name, &known).map_err(|(message, help)| {
-            let of_item = own && self.outputs(step).is_some_and(|outputs| outputs.contains(name));
-            let in_items = || format!("each item has its own: `{id}.outputs.items[0].outputs.{name}`");
-            (message, if of_item { Some(in_items()) } else { help })
+        let of_loop = step.for_each.is_some() && matches!(gives, Gives::Step);
+        let known = if of_loop { self.loop_outputs(step) } else { self.outputs_of(step) };
+        is_output(&format!("step `{id}`"), &known, rest).map_err(|refusal| {
+            let name = rest.first().map_or("", String::as_str);
+            let of_item = of_loop && refusal.part == Some(2) && self.outputs_of(step).field(name).is_some();
+            let in_items = || Some(format!("each item has its own: `{id}.outputs.items[0].outputs.{name}`"));
+            Refusal { help: if of_item { in_items() } else { refusal.help }, ..refusal }
         })
     }
 
     /// The look that verifies an undo gives an output of this name.
     fn seen(&mut self, step: &Step, rest: &[String]) -> Result<(), Refusal> {
         let Some(Undo::Action { verify: Some(verify), .. }) = &step.undo else { return Ok(()) };
-        let Some(action) = self.registry.get(&verify.uses) else { return Ok(()) };
-        let Some((name, known)) = rest.first().zip(output_names(action.as_ref())) else { return Ok(()) };
-        is_output(&format!("`{}`", verify.uses), name, &known)
+        let Some(signature) = self.signature(&verify.uses) else { return Ok(()) };
+        is_output(&format!("`{}`", verify.uses), &signature.outputs, rest)
     }
 
-    /// The names of a step's outputs; `None` when they cannot be known beforehand.
-    fn outputs(&mut self, step: &Step) -> Option<BTreeSet<String>> {
-        match &step.does {
-            Does::Action { uses, with } => {
-                let action = self.registry.get(uses)?;
-                let names = self.outputs.entry(action.contract().name).or_insert_with(|| output_names(action.as_ref()));
-                let mut known = names.clone()?;
-                if uses == "shell"
-                    && let Templated::Map(map) = with
-                    && let Some(Templated::Literal(Value::Object(declared))) = map.get("outputs")
-                {
-                    known.extend(declared.keys().cloned());
-                }
-                Some(known)
+    /// Names within what an expression works out, such as `page.outputs.components[0].nmae`.
+    pub(super) fn within(&mut self, place: &Place<'_>, step: &Step, path: &[&str], shape: &Shape) {
+        let mut problems = Vec::new();
+        shape.visit(&mut |part| {
+            if let What::Within(inner, Some(name)) = &part.what {
+                problems.push((inner.clone(), name.clone(), part.range.clone()));
             }
-            Does::Decide(decide) => Some(
-                decide
-                    .arms
-                    .iter()
-                    .flat_map(|arm| match &arm.then {
-                        Templated::Literal(Value::Object(map)) => map.keys().cloned().collect::<Vec<_>>(),
-                        Templated::Map(map) => map.keys().cloned().collect(),
-                        _ => Vec::new(),
-                    })
-                    .collect(),
-            ),
-            Does::Manual(manual) => Some(manual.evidence.keys().cloned().chain(["by".to_owned()]).collect()),
-            Does::Call(call) => {
-                let called = self.called.get(&call_key(self.key, &call.file))?;
-                Some(called.names("outputs").map(str::to_owned).collect())
+        });
+        for (inner, name, range) in problems {
+            let kind = self.kind(place, Some(step), &inner);
+            if kind.field(&name).is_some() || kind.field_names().is_empty() {
+                continue;
             }
-            Does::Gate => Some(BTreeSet::new()),
+            let names = kind.field_names();
+            let help = match nearest(&name, names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", names.join(", ")),
+            };
+            let range = range.end.saturating_sub(name.len())..range.end;
+            let message = format!("there is no field `{name}` in it");
+            let mut problem =
+                self.loaded.template_problem(path, &TemplateError { range: Some(range), message, help: Some(help) });
+            problem.code = Code::UnknownName;
+            self.problems.push(problem);
         }
     }
 }
 
-fn is_output(what: &str, name: &str, known: &BTreeSet<String>) -> Result<(), Refusal> {
-    if known.contains(name) {
-        return Ok(());
+/// Is there something at the end of this path, as far as that is known?
+fn is_output(what: &str, outputs: &Kind, path: &[String]) -> Result<(), Refusal> {
+    let mut kind = outputs.clone();
+    for (index, name) in path.iter().enumerate() {
+        // A text or a number holds nothing that could be named; a list is asked by number.
+        let is_plain = !matches!(kind, Kind::Map(_) | Kind::Unknown) && kind.field_names().is_empty();
+        if index > 0 && is_plain && !matches!(kind, Kind::Null) {
+            let before = &path[index - 1];
+            let message = format!("output `{before}` of {what} is {}, which has no field `{name}`", kind.name());
+            let help = match kind {
+                Kind::List(_) => format!("name an entry: `{before}[0].{name}`, or go through it with `map`"),
+                _ => format!("write `{before}` alone"),
+            };
+            return Err(Refusal::part(index + 2, message, help));
+        }
+        match kind.field(name) {
+            Some(inner) => kind = inner,
+            None => {
+                let names = kind.field_names();
+                let help = match nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "it has none; take the name away".to_owned(),
+                    None => format!("it has: {}", names.join(", ")),
+                };
+                let message = match index.checked_sub(1).and_then(|before| path.get(before)) {
+                    None => format!("{what} has no output `{name}`"),
+                    Some(before) => format!("output `{before}` of {what} has no field `{name}`"),
+                };
+                return Err(Refusal::part(index + 2, message, help));
+            }
+        }
     }
-    let help = match nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "it has none".to_owned(),
-        None => format!("it has: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
-    };
-    Err((format!("{what} has no output `{name}`"), Some(help)))
+    Ok(())
 }
 
 /// Where a secret may stand instead. Nothing when it may stand here.
@@ -362,9 +475,30 @@ fn no_secret_here(place: &Place<'_>, step: &Step) -> Option<&'static str> {
     if place.starts_with(&["with"]) && matches!(step.does, Does::Call(_)) {
         return Some("a called runbook is given secrets by name: `secrets: { its_name: our_name }` beside `with`");
     }
+    if place.is_address(step) {
+        return Some("addresses end up in logs, here and on the other side; put it into `headers` or the body");
+    }
+    if matches!(&step.does, Does::Action { uses, .. } if uses == "report.render") && place.starts_with(&["with"]) {
+        return Some("a report is for people; take it away");
+    }
     let filled_in = ["with", "env", "undo"].iter().any(|part| place.starts_with(&[part]));
     let is_expression = place.starts_with(&["undo", "verify", "if"]);
     (!filled_in || is_expression || matches!(step.does, Does::Decide(_))).then_some("use it in `with` or `env`")
+}
+
+/// Where the secret would be seen.
+fn leak_words(place: &Place<'_>, step: &Step) -> &'static str {
+    if place.is_argument(step) {
+        "a secret cannot be a word of a command"
+    } else if place.is_address(step) && place.path.iter().any(|part| part == "query") {
+        "a secret cannot be a query parameter"
+    } else if place.is_address(step) {
+        "a secret cannot be a part of an address"
+    } else if place.starts_with(&["manual"]) || place.starts_with(&["approval"]) {
+        "a secret cannot be shown to people"
+    } else {
+        "a secret cannot stand here"
+    }
 }
 
 /// Why an item has no name here.
@@ -372,10 +506,12 @@ fn no_item_here(place: &Place<'_>, each: &ForEach) -> Refusal {
     let name = &each.name;
     let here = place.path.first().map_or("", String::as_str);
     if place.starts_with(&["for_each"]) {
-        return (format!("`{name}` is an item of this list, so the list cannot be made of it"), None);
+        let message = format!("`{name}` is an item of this list, so the list cannot be made of it");
+        return Refusal::part(0, message, "name a list that is there before: `STEP.outputs.NAME` or `inputs.NAME`");
     }
-    (
+    Refusal::part(
+        0,
         format!("`{name}` is an item of the loop, and `{here}` is looked at once, before its first item"),
-        Some("an item is known in `with`, `env`, `argv`, `undo` and `for_each.key`".to_owned()),
+        "an item is known in `with`, `env`, `argv`, `undo` and `for_each.key`",
     )
 }

@@ -9,8 +9,8 @@ use super::part::Part;
 use super::{Both, Kind, Told, text};
 use crate::action::{Effect, Intent, Registry};
 use crate::base::secret;
-use crate::plan::check::resolved_params;
 use crate::plan::intent::{Known, pieces};
+use crate::plan::schema::resolved_params;
 use crate::runbook::{Does, Step, Template, TemplateError, Templated, Undo};
 
 /// Parameters that say where an action works, rather than how.

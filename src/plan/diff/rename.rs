@@ -236,10 +236,10 @@ trait Rewrite {
     fn text(&mut self, text: &str, references: Vec<Reference>) -> String {
         let mut text = text.to_owned();
         let mut references = references;
-        references.sort_by_key(|reference| std::cmp::Reverse(reference.start));
+        references.sort_by_key(|reference| std::cmp::Reverse(reference.range.start));
         for reference in references {
             let root = reference.root().to_owned();
-            let at = reference.start;
+            let at = reference.range.start;
             let Ok(id) = StepId::new(&root) else { continue };
             if text.get(at..).is_some_and(|rest| rest.starts_with(&root)) {
                 text.replace_range(at..at + root.len(), self.id(&id).as_str());

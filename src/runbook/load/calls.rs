@@ -119,7 +119,7 @@ impl Loader<'_> {
             Ok(source) => load(source)?,
             Err(problems) => match problems.as_slice() {
                 // Why a file cannot be read is told where it is called; there is no place in it.
-                [only] if only.span.is_none() => {
+                [only] if only.span.is_none() && only.message.starts_with("cannot be read") => {
                     let message = format!("`{}` {}", path.display(), only.message);
                     return Err(vec![problem(self, only.code, message)]);
                 }

@@ -1,11 +1,13 @@
 //! Where the files of a runbook come from: the disk, or whatever can stand for it.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use crate::runbook::node::LARGEST;
 
 /// Files by their paths.
 pub trait Files {
-    /// The bytes of a file.
+    /// The bytes of a file; of one that is too large for a runbook, enough to see that.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// Which file a path leads to: two paths that lead to the same one give the same answer.
@@ -26,7 +28,11 @@ pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let mut bytes = Vec::new();
+        // Nobody waits for an endless one, such as a device.
+        let most = u64::try_from(LARGEST).unwrap_or(u64::MAX);
+        std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn identity(&self, path: &Path) -> io::Result<PathBuf> {
