@@ -209,7 +209,7 @@ fn what_follows_from_a_supposed_result_is_shown() {
         (&["move.result=skipped"], "runs runs supposed skipped runs runs runs skipped runs"),
         // A failure lets nothing new begin, but the final steps.
         (&["move.error.kind=server"], "runs runs supposed skipped skipped skipped skipped skipped runs"),
-        // A called runbook that fails makes the step that calls it fail; who needs neither goes on until then.
+        // What is supposed within a called runbook stays within it, as long as it does not fail.
         (&["after/agree.result=rejected"], "runs runs open open runs supposed skipped open runs"),
         // Both at once, against each other: what is supposed stands.
         (
@@ -219,6 +219,45 @@ fn what_follows_from_a_supposed_result_is_shown() {
     ] {
         assert_eq!(after(sets), expected, "{sets:?}");
     }
+}
+
+#[test]
+fn a_failure_that_is_supposed_stops_what_has_not_begun_as_in_a_run() {
+    let place = place();
+    let text = r#"runbook: stops
+steps:
+  before: { argv: [ls], effect: read }
+  fails: { needs: [before], argv: [ls], effect: read }
+  beside: { needs: [before], argv: [ls], effect: read }
+  mends: { needs: { fails: failed }, argv: [ls], effect: read }
+  calls: { call: part.yaml }
+  no: { needs: { calls: rejected }, argv: [ls], effect: read }
+finally:
+  last: { argv: [ls], effect: read }
+"#;
+    place.write(
+        "part.yaml",
+        "runbook: part\nsteps:\n  ask: { approval: { prompt: \"Go?\" } }\n  work: { needs: [ask], argv: [ls] }\n",
+    );
+    let after = |text: &str, sets: &[&str]| {
+        place.write("stops.yaml", text);
+        let mut arguments = vec!["stops.yaml"];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        let plan = planned(&place, &arguments);
+        let order = ["before", "fails", "beside", "mends", "calls", "no", "last"];
+        order.map(|id| step(&plan, id)["fate"].as_str().unwrap().to_owned()).join(" ")
+    };
+    // It is known beforehand that it may fail, and no more.
+    assert_eq!(after(text, &[]), "runs runs runs open runs open runs");
+    let failed = ["fails.result=failed"];
+    assert_eq!(after(text, &failed), "runs supposed open skipped open open runs");
+    // Where the run may go on, what waits for the failure runs.
+    let allowed = text.replace("fails: { needs: [before],", "fails: { needs: [before], allow_failure: true,");
+    assert_eq!(after(&allowed, &failed), "runs supposed runs runs runs open runs");
+    let goes_on = format!("{text}on_failure: continue\n");
+    assert_eq!(after(&goes_on, &failed), "runs supposed runs runs runs open runs");
+    // A called runbook that fails is a step that fails.
+    assert_eq!(after(text, &["calls/work.error.kind=timeout"]), "open open open open runs skipped runs");
 }
 
 #[test]

@@ -285,7 +285,9 @@ fn possible(step: &Step, choice: Choice) -> Results {
         Does::Gate => Results::SUCCEEDED,
         Does::Manual(_) => Results::SUCCEEDED.and(Results::FAILED).and(Results::SKIPPED),
         Does::Decide(_) if matches!(choice, Choice::Arm(_)) => Results::SUCCEEDED,
-        Does::Decide(_) | Does::Action { .. } | Does::Call(_) => Results::SUCCEEDED.and(Results::FAILED),
+        Does::Decide(_) | Does::Action { .. } => Results::SUCCEEDED.and(Results::FAILED),
+        // A person may say no within it.
+        Does::Call(_) => Results::SUCCEEDED.and(Results::FAILED).and(Results::REJECTED),
     };
     if step.approval.is_some() { acts.and(Results::REJECTED) } else { acts }
 }
