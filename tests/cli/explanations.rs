@@ -20,10 +20,36 @@ fn found(example: &Example) -> Vec<String> {
     for (name, text) in &example.files {
         place.write(name, text);
     }
+    if example.files[0].0.ends_with(".test.yaml") {
+        let said = place.run(&["test", "--format", "json", &example.files[0].0]);
+        let told: serde_json::Value =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}{}", said.stdout, said.stderr));
+        return codes(&told);
+    }
+    if example.files[0].0 == "policy.yaml" {
+        let said = place.run(&["plan", "--policy", "policy.yaml", "--format", "mermaid", &example.files[1].0]);
+        let mut codes: Vec<String> = ["denied", "ended-exception"].map(str::to_owned).into();
+        codes.retain(|code| said.stderr.contains(&format!("[{code}]")));
+        // What an exception that is over once let pass is denied as well.
+        codes.retain(|code| code != "denied" || !said.stderr.contains("[ended-exception]"));
+        return codes;
+    }
     let said = place.run(&["check", "--format", "json", &example.files[0].0]);
     let findings: Vec<serde_json::Value> =
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}{}", said.stdout, said.stderr));
     findings.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every `code` in what `runbook test` tells.
+fn codes(told: &serde_json::Value) -> Vec<String> {
+    match told {
+        serde_json::Value::Object(map) => {
+            let own = map.get("code").and_then(|code| code.as_str()).map(str::to_owned);
+            own.into_iter().chain(map.values().flat_map(codes)).collect()
+        }
+        serde_json::Value::Array(items) => items.iter().flat_map(codes).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[test]
