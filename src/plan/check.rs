@@ -45,6 +45,14 @@ fn check_part(key: &str, loaded: &Loaded, called: &BTreeMap<String, Loaded>, reg
         used_inputs: BTreeSet::new(),
         conditions: BTreeMap::new(),
         never_run: BTreeSet::new(),
+        needed: loaded
+            .runbook
+            .steps
+            .values()
+            .chain(loaded.runbook.finally.values())
+            .flat_map(|step| step.needs.keys())
+            .collect(),
+        recovered: BTreeMap::new(),
         signatures: BTreeMap::new(),
     };
     checker.needs();
@@ -82,6 +90,10 @@ struct Checker<'l> {
     conditions: BTreeMap<StepId, bool>,
     /// Steps that can never run.
     never_run: BTreeSet<StepId>,
+    /// Steps that others wait for.
+    needed: BTreeSet<&'l StepId>,
+    /// By system that may be down: steps that come after one that waits until it answers.
+    recovered: BTreeMap<String, BTreeSet<StepId>>,
     /// What actions take and give. Finding out takes longer than all else that is checked of a step.
     signatures: BTreeMap<&'static str, Arc<Signature>>,
 }
@@ -207,11 +219,11 @@ impl Checker<'_> {
         }
         for (path, template) in templates(step) {
             let place = Place { section, id, path: &path };
-            if let Ok(references) = template.references() {
+            if let Ok((references, shapes)) = template.parts() {
                 self.references(&place, step, &references);
                 let full = self.written(&place, step);
                 let full: Vec<&str> = full.iter().map(String::as_str).collect();
-                for shape in template.shapes() {
+                for shape in shapes {
                     self.within(&place, step, &full, &shape);
                     self.comparisons(&place, step, &full, &template.0, &shape);
                 }
@@ -219,7 +231,7 @@ impl Checker<'_> {
         }
         for (path, expression) in expressions(step) {
             let place = Place { section, id, path: &path };
-            if let (Ok(references), Some(shape)) = (expression.references(), expression.shape()) {
+            if let Ok((references, shape)) = expression.parts() {
                 self.references(&place, step, &references);
                 let full = place.full();
                 self.within(&place, step, &full, &shape);

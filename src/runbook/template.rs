@@ -225,11 +225,7 @@ impl Template {
         let mut references = Vec::new();
         for part in &parsed_template(&self.0)?.children {
             if let ast::Stmt::EmitExpr(emit) = part {
-                let alone = matches!(emit.expr, ast::Expr::GetAttr(_) | ast::Expr::Var(_));
-                walk(&emit.expr, &mut references)?;
-                if let Some(last) = references.last_mut().filter(|_| alone) {
-                    last.alone = true;
-                }
+                names(&emit.expr, &mut references)?;
             }
         }
         Ok(references)
@@ -243,14 +239,16 @@ impl Template {
         }
     }
 
-    /// What its expansions are.
-    pub fn shapes(&self) -> Vec<shape::Shape> {
-        let Ok(parsed) = parsed_template(&self.0) else { return Vec::new() };
-        let expansions = parsed.children.iter().filter_map(|part| match part {
-            ast::Stmt::EmitExpr(emit) => Some(shape::of(&emit.expr)),
-            _ => None,
-        });
-        expansions.collect()
+    /// The names it uses and what its expansions are, read in one go.
+    pub fn parts(&self) -> Result<(Vec<Reference>, Vec<shape::Shape>), TemplateError> {
+        let (mut references, mut shapes) = (Vec::new(), Vec::new());
+        for part in &parsed_template(&self.0)?.children {
+            if let ast::Stmt::EmitExpr(emit) = part {
+                names(&emit.expr, &mut references)?;
+                shapes.push(shape::of(&emit.expr));
+            }
+        }
+        Ok((references, shapes))
     }
 
     /// Expands it. A template that is nothing but one `{{ … }}` keeps the value's type.
@@ -326,6 +324,14 @@ impl Expression {
         let mut references = Vec::new();
         walk(&self.parsed()?, &mut references)?;
         Ok(references)
+    }
+
+    /// The names it uses and what it is made of, read in one go.
+    pub fn parts(&self) -> Result<(Vec<Reference>, shape::Shape), TemplateError> {
+        let parsed = self.parsed()?;
+        let mut references = Vec::new();
+        walk(&parsed, &mut references)?;
+        Ok((references, shape::of(&parsed)))
     }
 
     /// What it is made of; nothing when it cannot be read.
@@ -451,6 +457,16 @@ fn use_own_arithmetic(instructions: &mut Instructions<'_>) {
         }
         index += 1;
     }
+}
+
+/// Lists the names that one expansion uses, and says of a name whether it stands alone.
+fn names(expression: &ast::Expr<'_>, found: &mut Vec<Reference>) -> Result<(), TemplateError> {
+    let alone = matches!(expression, ast::Expr::GetAttr(_) | ast::Expr::Var(_));
+    walk(expression, found)?;
+    if let Some(last) = found.last_mut().filter(|_| alone) {
+        last.alone = true;
+    }
+    Ok(())
 }
 
 /// Lists the names an expression uses, and refuses filters, functions and tests that do not exist.

@@ -58,6 +58,29 @@ explain a finding: runbook explain templated-script
 }
 
 #[test]
+fn two_places_are_right_with_carriage_returns_between_them() {
+    let text = "runbook: a\r\nsteps:\r\n  look:\r\n    argv: [ü]\r\n    timeout: 5m\r\n    argv: [df]\r\n";
+    assert_eq!(
+        refused(text),
+        "\
+error[duplicate-key]: `argv` is given twice in step `look`
+ --> a.yaml:6:5
+  |
+4 |     argv: [ü]
+  |     ---- first given here
+5 |     timeout: 5m
+6 |     argv: [df]
+  |     ^^^^
+  |
+  = help: keep one of the two
+
+error: 1 error; nothing was started
+explain a finding: runbook explain duplicate-key
+"
+    );
+}
+
+#[test]
 fn other_encodings_are_named() {
     let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
     let marked = format!("\u{feff}{SOUND}");

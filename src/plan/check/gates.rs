@@ -13,7 +13,7 @@ impl Checker<'_> {
         }
         let runbook = &self.loaded.runbook;
         let steps = if section == "steps" { &runbook.steps } else { &runbook.finally };
-        let is_needed = steps.values().any(|other| other.needs.contains_key(id));
+        let is_needed = self.needed.contains(id);
         let (message, help) = match &step.does {
             _ if is_needed => return,
             // One that comes last signs off the whole run, and one that stands alone is what a caller waits for.

@@ -112,7 +112,7 @@ impl Checker<'_> {
             }
             let place_path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
             let place = Place { section, id, path: &place_path };
-            let is_harmless = template.shapes().iter().all(|shape| {
+            let is_harmless = template.parts().unwrap_or_default().1.iter().all(|shape| {
                 let kind = self.kind(&place, Some(step), shape);
                 matches!(kind, Kind::Integer(..) | Kind::Number | Kind::Boolean | Kind::Duration | Kind::Moment)
                     || matches!(&kind, Kind::Words(words) if words.iter().all(|word| is_plain(word)))

@@ -1,6 +1,6 @@
 //! Steps that need a system which is assumed to be down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -60,23 +60,36 @@ impl Checker<'_> {
     }
 
     /// Does a step before this one wait until the system answers?
-    fn waits_for(&self, id: &StepId, system: &str) -> bool {
+    fn waits_for(&mut self, id: &StepId, system: &str) -> bool {
+        if !self.recovered.contains_key(system) {
+            let after = self.after_waiting(system);
+            self.recovered.insert(system.to_owned(), after);
+        }
+        self.recovered.get(system).is_some_and(|after| after.contains(id))
+    }
+
+    /// Every step that comes after one that waits until the system answers.
+    fn after_waiting(&self, system: &str) -> BTreeSet<StepId> {
         let steps = &self.loaded.runbook.steps;
-        let mut seen = BTreeSet::new();
-        let mut queue = vec![id];
-        while let Some(id) = queue.pop() {
-            let Some(step) = steps.get(id) else { continue };
-            for needed in step.needs.keys().filter(|needed| seen.insert((*needed).clone())) {
-                let waits = steps.get(needed).is_some_and(|before| {
-                    before.until.is_some() && self.asks(before).is_some_and(|(_, asked, _)| asked == system)
-                });
-                if waits {
-                    return true;
-                }
-                queue.push(needed);
+        let mut next: BTreeMap<&StepId, Vec<&StepId>> = BTreeMap::new();
+        for (id, step) in steps {
+            for needed in step.needs.keys() {
+                next.entry(needed).or_default().push(id);
             }
         }
-        false
+        let waits = steps
+            .iter()
+            .filter(|(_, step)| step.until.is_some() && self.asks(step).is_some_and(|(_, asked, _)| asked == system));
+        let mut queue: Vec<&StepId> = waits.map(|(id, _)| id).collect();
+        let mut after = BTreeSet::new();
+        while let Some(id) = queue.pop() {
+            for later in next.get(id).into_iter().flatten() {
+                if after.insert((*later).clone()) {
+                    queue.push(later);
+                }
+            }
+        }
+        after
     }
 }
 

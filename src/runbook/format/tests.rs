@@ -87,7 +87,7 @@ fn texts_of_several_lines_keep_every_letter() {
 #[test]
 fn what_cannot_be_read_is_refused_with_a_place() {
     let shown = |text: &str| format(&Source::new("t.yaml", text)).unwrap_err().render(false);
-    assert!(shown("a: [1\n").contains("not valid YAML"), "{}", shown("a: [1\n"));
+    assert!(shown("a: [1\n").contains("this `[` is never closed"), "{}", shown("a: [1\n"));
     let explicit = shown("? a\n: 1\n");
     assert!(explicit.contains("a key written with `?` is not formatted"), "{explicit}");
     assert!(explicit.contains("t.yaml:1:1"), "{explicit}");
