@@ -5,11 +5,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::actions;
-use crate::base::Redactor;
+use crate::base::{Code, Redactor, Severity};
 use crate::engine::Approvers;
 use crate::http::Client;
 use crate::plan;
 use crate::preflight::{Here, examine};
+use crate::runbook::Loaded;
 use crate::runlog::Store;
 
 use super::drive::Surroundings;
@@ -35,7 +36,7 @@ pub(super) struct Preflight {
 
 impl Preflight {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        let loaded = check::checked(&self.runbook)?;
+        let loaded = sound(&self.runbook)?;
         let registry = actions::builtin();
         let folder = find::folder_of(&loaded.source.name);
         let plan = plan::build(&loaded, &registry, &self.inputs.values()?)?.in_folder(folder);
@@ -64,4 +65,16 @@ impl Preflight {
         }
         Ok(if list.ready { Exit::Succeeded } else { Exit::Preflight })
     }
+}
+
+/// The runbook, when it could be planned. What only `check` has to say of it is left to `check`; who could open a gate is
+/// told in the list, beside everything else that is missing.
+fn sound(wanted: &str) -> Result<Loaded, CliError> {
+    let loaded = find::runbook(wanted)?;
+    let mut problems = check::findings(&loaded)?;
+    problems.retain(|problem| !matches!(problem.code, Code::Quorum | Code::UnknownGroup));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(CliError::Diagnostics(problems));
+    }
+    Ok(loaded)
 }

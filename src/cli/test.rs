@@ -91,7 +91,14 @@ impl Test {
             return self.write_first();
         }
         let wanted = self.wanted()?;
-        let (suites, untested) = load(&wanted)?;
+        let (suites, untested) = match load(&wanted) {
+            Err(CliError::Diagnostics(found)) if self.format == Output::Json => {
+                let findings: Vec<_> = found.iter().map(Diagnostic::to_json).collect();
+                super::print_json(&serde_json::json!({ "findings": findings }))?;
+                return Ok(Exit::Invalid);
+            }
+            loaded => loaded?,
+        };
         let mut results: Vec<(String, Vec<(Verdict, Duration)>)> = Vec::new();
         for suite in &suites {
             let is_wanted = |name: &str| self.filter.as_ref().is_none_or(|text| name.contains(text.as_str()));

@@ -85,16 +85,20 @@ fn a_map_is_shown_with_what_stands_in_it() {
         "\
 steps.until: map
 
-What must become true; the step is repeated until it does.
+What must become true; the step is repeated until it does. For example `{ if: outputs.status ==
+200, every: 5s, within: 5m }`.
 
   if: text; must be there
       The condition; `outputs` are the step's own.
+      For example `outputs.status == 200`.
   every: duration; must be there
       How long between two looks.
+      For example `5s`.
   within: duration; must be there
-      How long to go on looking.
+      How long to go on looking, from the first look.
+      For example `5m`.
   on_timeout: one of `fail`, `succeed`; `fail` unless given
-      What it means when it has not become true by then. `STEP.met` says which it was.
+      What it means when it has not become true by then.
 "
     );
 }
@@ -147,6 +151,7 @@ Parameters (`with`)
 
   project: text; must be there
       The project's name or id.
+      For example `{{ inputs.project }}`.
   target: one of `production`, `preview`, `development`; `production` unless given
       The environment to remove them from. Other environments keep them.
   names: list of texts; must be there
