@@ -29,8 +29,10 @@ const CASES: [Case; 5] = [
 
 fn main() {
     let counts: &[usize] = sized(&[1_000, 10_000], &[1_000]);
+    // A filter as `cargo bench -- NAME` hands it on; cargo's own flags begin with a dash.
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for shape in [Shape::Chain, Shape::FanOut, Shape::Layered] {
-        for count in counts {
+        for count in counts.iter().filter(|count| format!("{}, {count} steps", shape.name()).contains(&filter)) {
             measure(shape, *count);
         }
     }

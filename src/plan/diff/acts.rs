@@ -43,28 +43,34 @@ impl Unknowns {
     /// A value with everything expanded that is known.
     fn ahead(&mut self, with: &Templated, known: &Known) -> Value {
         let expanded = with.render_with(&mut |template| {
-            if let Some(value) = known.template(template) {
-                return Ok::<_, TemplateError>(value);
+            let pieces = pieces(&template.0);
+            // A template that is nothing but one expansion keeps the value's type.
+            if let [(text, true)] = pieces.as_slice() {
+                let value = known.template(template);
+                return Ok::<_, TemplateError>(value.unwrap_or_else(|| Value::String(self.word_for(text))));
             }
             let mut shown = String::new();
-            for (text, is_expansion) in pieces(&template.0) {
+            for (text, is_expansion) in pieces {
                 match is_expansion.then(|| known.template(&Template(text.to_owned()))) {
                     None => shown.push_str(text),
                     Some(Some(Value::String(text))) => shown.push_str(&text),
                     Some(Some(other)) => shown.push_str(&other.to_string()),
-                    Some(None) => {
-                        let expression = text.trim_matches(['{', '}', ' ']).to_owned();
-                        let number = self.0.iter().position(|seen| *seen == expression).unwrap_or_else(|| {
-                            self.0.push(expression);
-                            self.0.len() - 1
-                        });
-                        shown.push_str(&Self::word(number));
-                    }
+                    Some(None) => shown.push_str(&self.word_for(text)),
                 }
             }
             Ok(Value::String(shown))
         });
         expanded.unwrap_or(Value::Null)
+    }
+
+    /// What stands for an expansion that only the run can tell.
+    fn word_for(&mut self, expansion: &str) -> String {
+        let expression = expansion.trim_matches(['{', '}', ' ']);
+        let number = self.0.iter().position(|seen| seen == expression).unwrap_or_else(|| {
+            self.0.push(expression.to_owned());
+            self.0.len() - 1
+        });
+        Self::word(number)
     }
 
     /// The text with the expressions themselves, and the names of secrets.
