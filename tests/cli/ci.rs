@@ -232,6 +232,23 @@ fn a_plan_that_breaks_a_standing_rule_and_a_file_with_mistakes_stop_the_job() {
 }
 
 #[test]
+fn the_tests_of_the_runbooks_are_run_and_one_that_fails_fails_the_job() {
+    let jobs: Vec<Job> = jobs().into_iter().filter(|job| job.name == "tests").collect();
+    assert_eq!(jobs.len(), 2, "one for each");
+    for job in jobs {
+        let checkout = Checkout::new();
+        let said = checkout.run(&job);
+        assert_eq!(said.code, Some(0), "{}\n{}\n{}", job.file, said.stdout, said.stderr);
+        assert!(checkout.place.read("tests.xml").contains("failures=\"0\""));
+        checkout.change("runbooks/clerk-outage.yaml", "== 'clerk-outage'", "== 'key-problem'");
+        assert_eq!(checkout.run(&job).code, Some(1), "{}", job.file);
+        assert!(checkout.place.read("tests.xml").contains("<failure"), "the report is written all the same");
+        std::fs::remove_file(checkout.place.path("runbooks/clerk-triage.test.yaml")).unwrap();
+        assert_eq!(checkout.run(&job).code, Some(1), "what has no tests is not covered");
+    }
+}
+
+#[test]
 fn every_drill_is_held_at_night_and_one_that_goes_wrong_fails_the_job() {
     let jobs: Vec<Job> = jobs().into_iter().filter(|job| job.name == "drills").collect();
     assert_eq!(jobs.len(), 2, "one for each");
@@ -249,6 +266,11 @@ fn every_drill_is_held_at_night_and_one_that_goes_wrong_fails_the_job() {
         assert_eq!(said.code, Some(0), "{}\n{}\n{}", job.file, said.stdout, said.stderr);
         let runs = std::fs::read_dir(checkout.place.state().join("runs/runs")).unwrap().count();
         assert_eq!(runs, 2);
+        checkout
+            .place
+            .write("runbooks/forgotten.yaml", "runbook: forgotten\nsteps: { look: { argv: [ls], effect: read } }\n");
+        assert_eq!(checkout.run(&job).code, Some(1), "a runbook without a drill is stale");
+        std::fs::remove_file(checkout.place.path("runbooks/forgotten.yaml")).unwrap();
         let scenario = "runbooks/drills/clerk-triage.page-only.yaml";
         let text = checkout.place.read(scenario).replace("outcome: succeeded", "outcome: failed");
         checkout.place.write(scenario, &text);
