@@ -52,6 +52,7 @@ codes! {
     InvalidStatus => "invalid-status",
     ItemKey => "item-key",
     Keyless => "keyless",
+    LeftStanding => "left-standing",
     MisplacedKey => "misplaced-key",
     MissingInput => "missing-input",
     MissingKey => "missing-key",

@@ -10,6 +10,7 @@ mod names;
 mod outage;
 mod params;
 mod reach;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -216,6 +217,7 @@ impl Checker<'_> {
         self.injection(section, id, step);
         if section == "steps" {
             self.outage(id, step);
+            self.left_standing(id, step);
         }
         for (path, template) in templates(step) {
             let place = Place { section, id, path: &path };

@@ -178,7 +178,13 @@ fn argv() -> Value {
     json!({ "type": "array", "minItems": 1, "items": template() })
 }
 fn undo() -> Value {
-    map_or("Undo", json!({ "const": "auto" }))
+    map_or(
+        "Undo",
+        words([
+            ("auto", "As the action knows how to."),
+            ("none", "What it does is meant to stay, also after a rollback."),
+        ]),
+    )
 }
 fn retry() -> Value {
     json!({ "$ref": "#/$defs/Retry" })
@@ -406,8 +412,8 @@ pub const STEP: &[Field] = &[
         .examples(&["{ if: outputs.status == 200, every: 5s, within: 5m }"]),
     field(
         "undo",
-        "How it is reversed: `auto` when the action knows, or another action, a script or a command. Without it, what it \
-        does stays.",
+        "How it is reversed: `auto` when the action knows, or another action, a script or a command. `none`: what it does stays, \
+        which is also so without this field.",
         undo,
     )
     .examples(&["auto", "{ argv: [./off.sh] }"]),

@@ -250,11 +250,14 @@ impl Reader<'_> {
     fn undo(&mut self, node: &Node, what: &str) -> Option<Undo> {
         let what = &format!("`undo` of {what}");
         if let Content::Text(word) = &node.content {
-            if word == "auto" {
-                return Some(Undo::Auto);
+            match word.as_str() {
+                "auto" => return Some(Undo::Auto),
+                // The same as to say nothing, but said.
+                "none" => return None,
+                _ => {}
             }
-            let near = nearest(word, ["auto"]).map(|near| format!("did you mean `{near}`?"));
-            let message = format!("{what} must be `auto` or an action, not `{word}`");
+            let near = nearest(word, ["auto", "none"]).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("{what} must be `auto`, `none` or an action, not `{word}`");
             self.error(node.span, Code::UnknownWord, message).help = near;
             return None;
         }
