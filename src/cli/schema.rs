@@ -42,6 +42,8 @@ enum Of {
     Test,
     /// What `runbook plan --format json` prints.
     Plan,
+    /// What `runbook diff --format json` prints.
+    Diff,
 }
 
 impl Of {
@@ -50,6 +52,7 @@ impl Of {
             Self::Runbook => crate::plan::schema(&crate::actions::builtin()),
             Self::Test => crate::testing::schema(),
             Self::Plan => crate::plan::preview_schema(),
+            Self::Diff => crate::plan::policy::Answer::schema(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Of {
             Self::Runbook => "schemas/runbook.schema.json",
             Self::Test => "schemas/test.schema.json",
             Self::Plan => "schemas/plan.schema.json",
+            Self::Diff => "schemas/diff.schema.json",
         }
     }
 
@@ -68,6 +72,7 @@ impl Of {
             Self::Runbook => "runbook schema --write",
             Self::Test => "runbook schema --of test --write",
             Self::Plan => "runbook schema --of plan --write",
+            Self::Diff => "runbook schema --of diff --write",
         }
     }
 
@@ -76,7 +81,8 @@ impl Of {
         match self {
             Self::Runbook => find::is_runbook(file),
             Self::Test => find::is_test(file),
-            Self::Plan => false,
+            // Nobody writes those.
+            Self::Plan | Self::Diff => false,
         }
     }
 }
