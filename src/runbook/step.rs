@@ -1,5 +1,7 @@
 //! Reads the steps of a file: what each waits for, asks, repeats and undoes.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -13,7 +15,7 @@ use super::node::{Content, Node};
 use super::read::{Fields, Reader};
 use super::template::{Expression, has_braces};
 use crate::base::diagnostic::nearest;
-use crate::base::{Code, Diagnostic, HumanDuration, Severity, StepId};
+use crate::base::{Code, Diagnostic, HumanDuration, Severity, Span, StepId};
 
 impl Reader<'_> {
     pub(super) fn steps(&mut self, node: &Node, what: &str) -> IndexMap<StepId, Step> {
@@ -80,18 +82,20 @@ impl Reader<'_> {
         ];
         match &node.content {
             Content::List(items) => {
+                let mut seen: BTreeMap<StepId, Span> = BTreeMap::new();
                 for (index, item) in items.iter().enumerate() {
                     let Some(id) = self.needed(item, what) else { continue };
-                    let before = &items[..index];
-                    if let Some(first) = before.iter().find(|before| before.content == item.content) {
-                        let fix = before.last().and_then(|last| mend::without_item(self.source, last, item));
+                    if let Some(first) = seen.get(&id).copied() {
+                        let before = index.checked_sub(1).map(|before| &items[before]);
+                        let fix = before.and_then(|before| mend::without_item(self.source, before, item));
                         let message = format!("{what} needs `{id}` twice");
                         let problem = self.error(item.span, Code::DuplicateKey, message);
                         problem.severity = Severity::Warning;
-                        problem.related.push((first.span, "first given here".to_owned()));
+                        problem.related.push((first, "first given here".to_owned()));
                         problem.help = Some("keep one of the two".to_owned());
                         problem.fix = fix;
                     }
+                    seen.entry(id.clone()).or_insert(item.span);
                     needs.insert(id, Need::success());
                 }
             }
