@@ -704,6 +704,14 @@ fn a_picture_is_sound_and_holds_every_step_whatever_their_names() {
         !page.contains("http://")
             || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
     );
+    // The page's own style leaves the picture in it alone: bold words would be wider than their boxes.
+    let (style, body) = page.split_once("</style>").unwrap();
+    let (_, picture) = body.split_once("<svg ").unwrap();
+    let (picture, _) = picture.split_once("</svg>").unwrap();
+    let classes = picture.split("class=\"").skip(1).flat_map(|rest| rest.split('"').next().unwrap().split(' '));
+    for class in classes.filter(|class| !class.is_empty()) {
+        assert!(!style.contains(&format!(" .{class} ")), "`.{class}` of the page is a class of the picture, too");
+    }
     let comment = place.run(&["plan", "hostile.yaml", "--format", "markdown"]).stdout;
     let outside: String = comment.split("```").step_by(2).collect();
     assert!(!outside.contains("<script"), "{outside}");

@@ -16,7 +16,7 @@ svg.plan { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 6px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } code, pre { font: 13px/1.45 ui-monospace, monospace; }
 details { border: 1px solid var(--line); border-radius: 8px; background: var(--card); margin: 8px 0; padding: 8px 12px; }
-summary { cursor: pointer; } pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 8px 0 2px; } .write { color: var(--warn); font-weight: 700; }
+summary { cursor: pointer; } pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 8px 0 2px; } span.write { color: var(--warn); font-weight: 700; }
 ";
 
 /// The plan as a page.
