@@ -705,6 +705,7 @@ fn a_picture_is_sound_and_holds_every_step_whatever_their_names() {
             || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
     );
     // The page's own style leaves the picture in it alone: bold words would be wider than their boxes.
+    let page = place.run(&["plan", "small.yaml", "--format", "html"]).stdout;
     let (style, body) = page.split_once("</style>").unwrap();
     let (_, picture) = body.split_once("<svg ").unwrap();
     let (picture, _) = picture.split_once("</svg>").unwrap();
