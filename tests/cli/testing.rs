@@ -73,6 +73,35 @@ coverage of worker.yaml: 60 % (steps 2/2, branches 3/4, gates 1/3, undos 0/1)
 }
 
 #[test]
+fn what_no_case_has_done_is_listed() {
+    let place = worker(
+        "\
+cases:
+  one that works is left alone:
+    steps: { look: { outputs: { json: { stuck: false } } } }
+    expect: { skipped: [restart] }
+",
+    );
+    let said = place.run(&["test", "worker.test.yaml"]);
+    let coverage: String = said.stdout.split_inclusive('\n').skip_while(|line| !line.starts_with("coverage")).collect();
+    assert_eq!(
+        coverage,
+        "\
+coverage of worker.yaml: 30 % (steps 1/2, branches 2/4, gates 0/3, undos 0/1)
+  worker.yaml:7: step `restart` never ran
+  worker.yaml:8: `restart` never began after `look` ended otherwise than well
+  worker.yaml:9: `if` of `restart` never held
+  worker.yaml:10: the gate of `restart` was never approved
+  worker.yaml:10: the gate of `restart` was never answered with no
+  worker.yaml:10: the gate of `restart` never lapsed
+  worker.yaml:12: `restart` was never undone
+
+1 case, 1 passed
+"
+    );
+}
+
+#[test]
 fn a_failing_case_shows_the_place_what_is_so_instead_and_the_story() {
     let place = worker(
         "\
@@ -233,6 +262,105 @@ cases:
     {
         assert!(said.stderr.contains(help), "{help}\n{}", said.stderr);
     }
+}
+
+/// A run in which everything goes well, and a wrong expectation of each kind.
+#[test]
+fn every_expectation_fails_when_it_is_not_so() {
+    let place = Place::new();
+    place.write(
+        "shop.yaml",
+        r#"runbook: shop
+inputs: { mode: { type: string, default: fast } }
+steps:
+  look: { uses: http.get, with: { url: "https://shop.example.com/" } }
+  set:
+    needs: [look]
+    approval: { prompt: "Set it?", by: ["user:alice"], within: 10m }
+    argv: [./set, "{{ inputs.mode }}"]
+    env: { A: "1" }
+    undo: { argv: [./unset] }
+    measure: { expires: 1h }
+  use: { needs: [set], argv: [./use] }
+  never: { needs: [look], if: "look.outputs.json.bad", argv: [./never] }
+finally:
+  report: { uses: report.render }
+"#,
+    );
+    let wrong = [
+        "outcome: failed",
+        "exit: 5",
+        "succeeded: [look]",
+        "failed: [look]",
+        "skipped: []",
+        "rejected: [set]",
+        "undone: [set]",
+        "order: [use, set]",
+        "undo_order: [set]",
+        "measures: []",
+        "left_standing: [use]",
+        "waiting: [set]",
+        "in_doubt: [set]",
+        "events: [run_finished, gate_opened set]",
+        "took: 2m",
+        "took: { at_least: 2m }",
+        "took: { at_most: 10s }",
+        "report: { contains: no such words }",
+        "report: { lacks: shop }",
+        "steps: { look: { result: failed } }",
+        "steps: { look: { tries: 2 } }",
+        "steps: { set: { undo_tries: 1 } }",
+        "steps: { look: { outputs: { json: { bad: true } } } }",
+        "steps: { set: { params: { argv: [./set, slow] } } }",
+        "steps: { look: { request: GET https://other.example.com/ } }",
+        "steps: { set: { argv: [./set, slow] } }",
+        "steps: { set: { env: [B] } }",
+        "steps: { look: { error: timeout } }",
+        "steps: { never: { because: no such reason } }",
+        "steps: { set: { gate: { prompt: Unset it? } } }",
+        "steps: { set: { gate: { opened: 2 } } }",
+        "steps: { set: { gate: { lapses_after: 5m } } }",
+        "steps: { set: { gate: { answered_by: [bob] } } }",
+        "steps: { set: { gate: { argv: [./set, slow] } } }",
+        "steps: { set: { gate: { refused: [bob] } } }",
+    ];
+    let right = "outcome: succeeded, exit: 0, succeeded: [look, set, use, report], skipped: [never], order: [look, set, use], \
+                 measures: [set], took: 1m, events: [gate_opened set, run_finished], \
+                 steps: { set: { argv: [./set, fast], gate: { opened: 1, answered_by: [alice] } } }";
+    let mut cases = String::from(
+        "defaults:\n  steps: { look: { outputs: { json: { bad: false } } }, set: { outputs: {} }, use: { outputs: {} } }\n  \
+         gates: { set: { approve: alice, after: 1m } }\ncases:\n",
+    );
+    for (index, expectation) in wrong.iter().chain([&right]).enumerate() {
+        cases.push_str(&format!("  c{index}: {{ expect: {{ {expectation} }} }}\n"));
+    }
+    place.write("shop.test.yaml", &cases);
+    let said = place.run(&["test", "shop"]);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let failed: Vec<usize> = said
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("  FAIL  c")?.split_whitespace().next()?.parse().ok())
+        .collect();
+    let passed: Vec<&&str> =
+        wrong.iter().enumerate().filter(|(at, _)| !failed.contains(at)).map(|(_, it)| it).collect();
+    assert!(passed.is_empty(), "these hold of a run of which they are not so: {passed:#?}");
+    assert!(!failed.contains(&wrong.len()), "what is so is found so\n{}", said.stdout);
+}
+
+#[test]
+fn parameters_that_do_not_fit_fail_the_step_as_in_a_run() {
+    let place = Place::new();
+    place.write(
+        "waits.yaml",
+        "runbook: waits\nsteps:\n  look: { uses: http.get, with: { url: \"https://shop.example.com/\" } }\n  slow:\n    needs: [look]\n    uses: http.get\n    with: { url: \"https://shop.example.com/\", timeout: \"{{ look.outputs.json.limit }}\" }\n",
+    );
+    place.write(
+        "waits.test.yaml",
+        "cases:\n  a limit that is none:\n    steps: { look: { outputs: { json: { limit: soon } } } }\n    expect: { outcome: failed, steps: { slow: { error: invalid_params } } }\n",
+    );
+    let said = place.run(&["test", "waits"]);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stdout, said.stderr);
 }
 
 #[test]
