@@ -35,6 +35,24 @@ pub enum Directive {
     Finish(Outcome),
 }
 
+impl Directive {
+    /// The step about which the world is asked, where this stands until somebody answers.
+    pub fn asks_about(&self) -> Option<&StepPath> {
+        match self {
+            Self::Ask(step) | Self::Resolve(step) | Self::ResolveUndo(step) => Some(step),
+            Self::Begin(_)
+            | Self::Skip(..)
+            | Self::Return(_)
+            | Self::WakeAt(..)
+            | Self::Stop(_)
+            | Self::BeginRollback(..)
+            | Self::Undo(_)
+            | Self::BeginFinally(..)
+            | Self::Finish(_) => None,
+        }
+    }
+}
+
 /// How many steps that run nothing are begun in one go: enough to be quick, few enough to keep batches small.
 const INSTANT_STEPS: usize = 64;
 

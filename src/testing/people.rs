@@ -19,13 +19,7 @@ use crate::runbook::Does;
 impl Driver<'_> {
     /// Puts standing directives to the world: questions to people, looks, the request to stop.
     pub(super) fn attend(&mut self, standing: &[Directive]) -> Result<(), Broken> {
-        let open: BTreeSet<&StepPath> = standing
-            .iter()
-            .filter_map(|directive| match directive {
-                Directive::Ask(step) | Directive::Resolve(step) | Directive::ResolveUndo(step) => Some(step),
-                _ => None,
-            })
-            .collect();
+        let open: BTreeSet<&StepPath> = standing.iter().filter_map(Directive::asks_about).collect();
         // Questions that are no longer open are taken back, and a gate that opens again is asked again.
         self.asked.retain(|step, _| open.contains(step));
         self.probed.retain(|step, _| open.contains(step));

@@ -25,13 +25,7 @@ impl Embedded {
     pub(super) fn attend(&mut self, standing: &[Directive]) {
         // Questions that are no longer open are taken back, so that they stand in nobody's way, and a gate that opens
         // again is asked again.
-        let open: BTreeSet<&StepPath> = standing
-            .iter()
-            .filter_map(|directive| match directive {
-                Directive::Ask(step) | Directive::Resolve(step) | Directive::ResolveUndo(step) => Some(step),
-                _ => None,
-            })
-            .collect();
+        let open: BTreeSet<&StepPath> = standing.iter().filter_map(Directive::asks_about).collect();
         for kept in [&mut self.asked, &mut self.probing] {
             kept.retain(|step, asked| {
                 let stays = open.contains(step);

@@ -221,7 +221,11 @@ fn inputs_ahead(plan: &Plan, place: usize, known: &Known) -> Option<CallInputs> 
 
 /// The plan of the runbook that a step calls, and what is known of it.
 pub(super) fn known_inside(plan: &Plan, place: usize, known: &Known) -> Option<(Plan, Known)> {
-    let CallInputs { values, later, .. } = inputs_ahead(plan, place, known)?;
+    entered(plan, place, known, inputs_ahead(plan, place, known)?)
+}
+
+fn entered(plan: &Plan, place: usize, known: &Known, given: CallInputs) -> Option<(Plan, Known)> {
+    let CallInputs { values, later, .. } = given;
     let called = plan.called_ahead(place, values)?;
     let supposed = known.supposed.inside(plan.id(place));
     let known = Known::of(&called, later, supposed);
@@ -236,8 +240,9 @@ pub(super) fn call_ahead(
     within: &Within,
 ) -> Option<PlannedCall> {
     let Does::Call(call) = &plan.step(place).does else { return None };
-    let CallInputs { problems, .. } = inputs_ahead(plan, place, known)?;
-    let (called, mut known) = known_inside(plan, place, known)?;
+    let mut given = inputs_ahead(plan, place, known)?;
+    let problems = std::mem::take(&mut given.problems);
+    let (called, mut known) = entered(plan, place, known, given)?;
     let locks = locks_ahead(&called, &known);
     let steps = steps_ahead(&called, looking, &mut known, within);
     let runbook = called.runbook();
