@@ -105,12 +105,16 @@ impl Checkpoints for Notes {
 }
 
 /// The vendors whose requests end up at the stand-in.
-const MOVED: [&str; 5] = [
+const MOVED: [&str; 9] = [
     "https://api.clerk.com",
     "https://api.vercel.com",
     "https://clerk.example.com",
     "https://status.example.com",
     "https://app.example.com",
+    "https://api.us.svix.com",
+    "https://api.eu.svix.com",
+    "https://hooks.slack.com",
+    "https://events.pagerduty.com",
 ];
 
 /// One action's surroundings.
@@ -185,7 +189,14 @@ impl Bench {
             }
         }
         origins.close();
-        let given = [("clerk", "sk_test_0123456789"), ("vercel", "vc_0123456789")];
+        let given = [
+            ("clerk", "sk_test_0123456789"),
+            ("clerk_platform", "ak_0123456789abcdef"),
+            ("vercel", "vc_0123456789"),
+            ("svix", "testsk_0123456789.us"),
+            ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
+            ("pagerduty", "0123456789abcdef0123456789abcdef"),
+        ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(BTreeMap::from(given));
         let secrets = Arc::new(secrets);

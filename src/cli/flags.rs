@@ -74,7 +74,7 @@ struct Profile {
 }
 
 impl Endpoints {
-    /// Profile first, then `RUNBOOK_ENDPOINT_CLERK` and `RUNBOOK_ENDPOINT_VERCEL`, then the flags.
+    /// Profile first, then `RUNBOOK_ENDPOINT_CLERK` and the like, then the flags.
     pub(super) fn origins(&self) -> Result<Origins, CliError> {
         let mut origins = Origins::default();
         if let Some(path) = &self.profile {

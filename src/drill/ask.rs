@@ -144,7 +144,7 @@ fn maintenance(on: StandIn) -> Answer {
             "longMessage": "Changes are not taken until the maintenance is over.",
             "code": "maintenance_mode",
         }),
-        StandIn::Vercel | StandIn::StatusPage | StandIn::App => {
+        StandIn::Vercel | StandIn::StatusPage | StandIn::App | StandIn::Svix | StandIn::Slack | StandIn::Pagerduty => {
             return refusal(on, 503, "service_unavailable", "Under maintenance.");
         }
     };
@@ -165,6 +165,12 @@ pub(super) fn refusal(on: StandIn, status: u16, code: &str, message: &str) -> An
         StandIn::Vercel => json!({ "error": { "code": code, "message": message } }),
         StandIn::StatusPage => return Answer::page(status, message),
         StandIn::App => json!({ "error": message }),
+        StandIn::Svix => json!({ "code": code, "detail": message }),
+        // Its errors are words, not data.
+        StandIn::Slack => {
+            return Answer { content_type: "text/plain", content: code.to_owned(), ..Answer::empty(status) };
+        }
+        StandIn::Pagerduty => json!({ "status": code, "message": message, "errors": [message] }),
     };
     Answer::json(status, &body)
 }

@@ -8,12 +8,15 @@ mod clerk;
 mod clerk_frontend;
 mod faults;
 mod observed;
+mod pagerduty;
 mod people;
 mod record;
 mod scenario;
 mod score;
+mod slack;
 mod state;
 mod status_page;
+mod svix;
 mod vercel;
 mod world;
 

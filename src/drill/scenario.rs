@@ -86,6 +86,12 @@ pub enum StandIn {
     Vercel,
     /// The customer's app, with its health route and its emergency gate.
     App,
+    /// Svix, which carries Clerk's webhooks.
+    Svix,
+    /// Slack's incoming webhooks.
+    Slack,
+    /// PagerDuty's Events API.
+    Pagerduty,
 }
 
 impl StandIn {
@@ -97,6 +103,9 @@ impl StandIn {
             Self::StatusPage => "status_page",
             Self::Vercel => "vercel",
             Self::App => "app",
+            Self::Svix => "svix",
+            Self::Slack => "slack",
+            Self::Pagerduty => "pagerduty",
         }
     }
 }
@@ -228,6 +237,12 @@ pub struct Moment {
     pub vercel: Option<Mode>,
     /// The customer's app from then on.
     pub app: Option<Mode>,
+    /// Svix from then on.
+    pub svix: Option<Mode>,
+    /// Slack from then on.
+    pub slack: Option<Mode>,
+    /// PagerDuty from then on.
+    pub pagerduty: Option<Mode>,
     /// The status page from then on.
     pub status_page: Option<PageChange>,
     /// What to tell people about it.
@@ -242,6 +257,9 @@ impl Moment {
             (StandIn::ClerkFrontend, self.clerk_frontend),
             (StandIn::Vercel, self.vercel),
             (StandIn::App, self.app),
+            (StandIn::Svix, self.svix),
+            (StandIn::Slack, self.slack),
+            (StandIn::Pagerduty, self.pagerduty),
             (StandIn::StatusPage, self.status_page.as_ref().and_then(|page| page.mode)),
         ]
         .into_iter()
@@ -596,9 +614,9 @@ impl Check<'_> {
 
     fn timeline(&mut self, timeline: &[Moment]) {
         for moment in timeline {
-            let odd = moment
-                .modes()
-                .find(|(on, mode)| *mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel));
+            let odd = moment.modes().find(|(on, mode)| {
+                *mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel | StandIn::Svix)
+            });
             if let Some((on, _)) = odd {
                 let message = format!("`{on}` asks for no key, so it cannot refuse one");
                 self.say(span_of(&moment.at), Code::Keyless, message, "use `key_refused` with `clerk` or `vercel`");

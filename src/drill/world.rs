@@ -22,7 +22,7 @@ use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
 use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
 use super::state::{Asked, WorldState};
-use super::{app, clerk, clerk_frontend, faults, status_page, vercel};
+use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
 
@@ -222,6 +222,9 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         StandIn::StatusPage => status_page::answer(ask, state),
         StandIn::Vercel => vercel::answer(ask, state),
         StandIn::App => app::answer(ask, state),
+        StandIn::Svix => svix::answer(ask, state),
+        StandIn::Slack => slack::answer(ask, state),
+        StandIn::Pagerduty => pagerduty::answer(ask, state),
     };
     let changes = std::mem::take(&mut answer.changes);
     if fault.is_some() {

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 
 /// The vendors whose address can be set by name. Sources: the base addresses in each vendor's own API reference.
-const VENDORS: [(&str, &str); 2] = [("clerk", "https://api.clerk.com"), ("vercel", "https://api.vercel.com")];
+const VENDORS: [(&str, &str); 4] = [
+    ("clerk", "https://api.clerk.com"),
+    ("vercel", "https://api.vercel.com"),
+    ("slack", "https://hooks.slack.com"),
+    ("pagerduty", "https://events.pagerduty.com"),
+];
 
 /// Their names.
-pub const VENDOR_NAMES: [&str; 2] = ["clerk", "vercel"];
+pub const VENDOR_NAMES: [&str; 4] = ["clerk", "vercel", "slack", "pagerduty"];
 
 /// Why an `--endpoint` was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +135,7 @@ mod tests {
         let mut origins = Origins::default();
         assert_eq!(
             origins.set_from_text("clark=http://127.0.0.1:1").unwrap_err().to_string(),
-            "`clark` is neither a vendor (clerk, vercel) nor an address such as `https://status.clerk.com`"
+            "`clark` is neither a vendor (clerk, vercel, slack, pagerduty) nor an address such as `https://status.clerk.com`"
         );
         assert!(origins.set_from_text("clerk").is_err());
         assert!(origins.set_from_text("clerk=ftp://x").is_err());
