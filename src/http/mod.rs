@@ -1,8 +1,10 @@
 //! The one HTTP client: limits on time and size, secrets filled in at the last moment, errors with nothing secret in them.
 
 mod origins;
+mod rate;
 
 pub use origins::{Origins, OriginsError, VENDOR_NAMES, origin};
+pub use rate::{Limit, Limits, Place};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub struct Request {
     pub timeout: Duration,
     /// How large the answer may be.
     pub max_body: usize,
+    /// The vendor's limit it counts against. Whoever sends waits for it: see [`Limits`].
+    pub limit: Option<Limit>,
 }
 
 /// What a request carries.
@@ -61,6 +65,7 @@ impl Request {
             body: Body::Empty,
             timeout: DEFAULT_TIMEOUT,
             max_body: DEFAULT_MAX_BODY,
+            limit: None,
         }
     }
 
@@ -100,6 +105,13 @@ impl Request {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Counts against a vendor's limit, together with all other requests of its key.
+    #[must_use]
+    pub fn limited(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -251,12 +263,19 @@ struct Inner {
     client: OnceLock<Result<reqwest::Client, String>>,
     origins: Origins,
     secrets: Arc<SecretStore>,
+    limits: Limits,
 }
 
 impl Client {
     /// A client that sends to `origins` and fills in `secrets`.
     pub fn new(origins: Origins, secrets: Arc<SecretStore>) -> Self {
-        Self { inner: Arc::new(Inner { client: OnceLock::new(), origins, secrets }), speed: 1.0 }
+        let inner = Inner { client: OnceLock::new(), origins, secrets, limits: Limits::default() };
+        Self { inner: Arc::new(inner), speed: 1.0 }
+    }
+
+    /// How fast each vendor may be asked; one account for all clones.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     /// The same client for a run whose clock runs `speed` times as fast as the world's.
