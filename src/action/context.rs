@@ -100,7 +100,7 @@ impl ActionContext {
     }
 
     /// [`ActionContext::send`] that gives up rather than wait for its turn until after `end`.
-    async fn send_before(
+    pub(super) async fn send_before(
         &self,
         request: http::Request,
         end: Timestamp,

@@ -1,8 +1,10 @@
 //! The one HTTP client: limits on time and size, secrets filled in at the last moment, errors with nothing secret in them.
 
+mod class;
 mod origins;
 mod rate;
 
+pub use class::{Outcome, Repeat};
 pub use origins::{Origins, OriginsError, VENDOR_NAMES, origin};
 pub use rate::{Limit, Limits, Place};
 
