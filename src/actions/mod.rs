@@ -2,11 +2,14 @@
 
 pub mod clerk;
 pub mod http;
+pub mod pagerduty;
 pub mod report;
+mod sampling;
 mod scalar;
 #[cfg(test)]
 mod sending;
 pub mod shell;
+pub mod slack;
 pub mod status;
 #[cfg(test)]
 mod testing;
@@ -19,14 +22,22 @@ pub fn builtin() -> Registry {
     Registry::default()
         .with(shell::Shell)
         .with(http::HttpGet)
+        .with(http::HttpProbe)
         .with(http::HttpRequest)
         .with(status::Check)
+        .with(status::Wait)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::SessionRefresh)
         .with(clerk::Instance)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
+        .with(slack::Post)
+        .with(pagerduty::Trigger)
+        .with(pagerduty::Acknowledge)
+        .with(pagerduty::Resolve)
+        .with(pagerduty::Change)
         .with(report::Render)
 }
 
@@ -59,11 +70,19 @@ mod tests {
             "clerk.frontend_health",
             "clerk.instance",
             "clerk.ping",
+            "clerk.session_refresh",
             "http.get",
+            "http.probe",
             "http.request",
+            "pagerduty.acknowledge",
+            "pagerduty.change",
+            "pagerduty.resolve",
+            "pagerduty.trigger",
             "report.render",
             "shell",
+            "slack.post",
             "status.check",
+            "status.wait",
             "vercel.env.remove",
             "vercel.env.set",
             "vercel.redeploy",

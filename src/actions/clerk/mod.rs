@@ -3,10 +3,12 @@
 mod frontend_health;
 mod instance;
 mod ping;
+mod session_refresh;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
 pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
+pub use session_refresh::{ClerkSessionRefreshOutput, ClerkSessionRefreshParams, SessionRefresh};
 
 use std::time::Duration;
 
@@ -63,6 +65,21 @@ fn typed<T: DeserializeOwned>(answer: Value, url: &str) -> Result<T, ActionError
 
 fn default_secret() -> String {
     "clerk".to_owned()
+}
+
+/// Is this a host, with a port if need be, and nothing else?
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':'))
+}
+
+/// One look, unless a runbook asks for several.
+fn once() -> u32 {
+    1
+}
+
+/// The pause between two looks.
+fn default_every() -> HumanDuration {
+    HumanDuration(Duration::from_secs(2))
 }
 
 fn default_timeout() -> HumanDuration {
