@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::clerk::{self, Flow, Population};
 use super::faults;
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Ends, Mode, PageState, Scenario, StandIn};
@@ -122,6 +123,8 @@ pub(super) enum Change {
     Cancelled { id: String },
     /// The domain is to be moved.
     Moved { kind: MoveKind, to: String },
+    /// Something about Clerk's users or their sessions.
+    People(clerk::Change),
 }
 
 /// A request that was dealt with.
@@ -172,6 +175,8 @@ pub(super) struct WorldState {
     pub(super) refused: Vec<Refused>,
     pub(super) happenings: Vec<Happening>,
     seen_by_faults: Vec<u32>,
+    /// Clerk's users and their sessions.
+    pub(super) people: Population,
 }
 
 /// Something that time brings.
@@ -181,6 +186,7 @@ enum Due {
     Built(usize),
     Aliased(usize),
     Moved,
+    People(Flow),
 }
 
 impl WorldState {
@@ -205,6 +211,7 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
+            people: Population::new(scenario.world.clerk.clone(), starts),
             scenario: Arc::clone(&scenario),
         };
         if let Some(vercel) = &scenario.world.vercel {
@@ -294,6 +301,10 @@ impl WorldState {
                 Due::Built(index) => self.built(index),
                 Due::Aliased(index) => self.aliased(index),
                 Due::Moved => self.moved(),
+                Due::People(flow) => {
+                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
+                    self.people.flow(flow, at, open);
+                }
             }
         }
         self.now = self.now.max(to);
@@ -303,6 +314,9 @@ impl WorldState {
     pub(super) fn apply(&mut self, at: Timestamp, asked: &Asked) {
         self.advance(at);
         *self.requests.entry(asked.on).or_default() += 1;
+        if asked.on == StandIn::Clerk && clerk::is_counted(&asked.path, asked.status) {
+            self.people.count_request(self.now);
+        }
         for (fault, seen) in self.scenario.faults.iter().zip(&mut self.seen_by_faults) {
             if faults::is_about(fault, asked.on, &asked.method, &asked.path) {
                 *seen += 1;
@@ -348,6 +362,11 @@ impl WorldState {
         if let Some(pinned) = &self.pinned {
             left.push(LeftStanding::ProjectPinned(pinned.clone()));
         }
+        let (banned, unbanned) = self.people.bans_changed();
+        let locked = self.people.locked(self.now);
+        left.extend((banned > 0).then_some(LeftStanding::UsersBanned(banned)));
+        left.extend((unbanned > 0).then_some(LeftStanding::UsersUnbanned(unbanned)));
+        left.extend((locked > 0).then_some(LeftStanding::UsersLocked(locked)));
         left
     }
 
@@ -375,6 +394,9 @@ impl WorldState {
         }
         if let Some(moved) = self.last_move.as_ref().filter(|moved| !moved.done) {
             offer(moved.done_at, Due::Moved);
+        }
+        if let Some((at, flow)) = self.people.next_due() {
+            offer(at, Due::People(flow));
         }
         first
     }
@@ -506,6 +528,10 @@ impl WorldState {
                     MoveKind::Promote => WriteKind::Promoted,
                     MoveKind::Rollback => WriteKind::RolledBack,
                 }
+            }
+            Change::People(change) => {
+                self.people.change(change, self.now);
+                change.kind()
             }
         };
         *self.writes.entry(kind).or_default() += 1;
