@@ -24,6 +24,12 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::users::Count)
+        .with(clerk::users::List)
+        .with(clerk::users::Ban::new())
+        .with(clerk::users::Unban::new())
+        .with(clerk::users::Lock::new())
+        .with(clerk::users::Unlock::new())
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -59,6 +65,12 @@ mod tests {
             "clerk.frontend_health",
             "clerk.instance",
             "clerk.ping",
+            "clerk.users.ban",
+            "clerk.users.count",
+            "clerk.users.list",
+            "clerk.users.lock",
+            "clerk.users.unban",
+            "clerk.users.unlock",
             "http.get",
             "http.request",
             "report.render",

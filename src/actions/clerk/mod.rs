@@ -1,11 +1,16 @@
 //! Clerk: its Backend API, with a secret key, and its Frontend API, without.
 
+mod client;
 mod frontend_health;
 mod instance;
+mod percent;
 mod ping;
+mod rows;
+pub mod users;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
 pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
+pub use percent::{Share, ShareError};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
 
 use std::time::Duration;
