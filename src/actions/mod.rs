@@ -21,6 +21,7 @@ pub fn builtin() -> Registry {
         .with(status::Check)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::Instance)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -54,6 +55,7 @@ mod tests {
         let names: Vec<_> = builtin().names().collect();
         let expected = [
             "clerk.frontend_health",
+            "clerk.instance",
             "clerk.ping",
             "http.get",
             "http.request",

@@ -1,13 +1,16 @@
 //! Clerk: its Backend API, with a secret key, and its Frontend API, without.
 
 mod frontend_health;
+mod instance;
 mod ping;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
+pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::action::{ActionError, Need};
@@ -40,6 +43,16 @@ fn key_is_taken(secret: &str, timeout: HumanDuration) -> Need {
             _ => None,
         },
     }
+}
+
+/// Reads an answer as a `T`. Unknown fields are no fault; missing ones are.
+fn typed<T: DeserializeOwned>(answer: Value, url: &str) -> Result<T, ActionError> {
+    serde_json::from_value(answer)
+        .map_err(|error| ActionError::invalid_response(format!("{url} answered something unexpected: {error}")))
+}
+
+fn default_secret() -> String {
+    "clerk".to_owned()
 }
 
 fn default_timeout() -> HumanDuration {
