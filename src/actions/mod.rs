@@ -22,6 +22,8 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -57,6 +59,8 @@ mod tests {
             "clerk.frontend_health",
             "clerk.instance",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
             "http.get",
             "http.request",
             "report.render",

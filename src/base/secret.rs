@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::id::StepId;
 use super::redact::{MASK, Redactor, SHORTEST_SECRET};
 
 /// U+FDD0 and U+FDD1 are noncharacters "intended for process-internal use" (Unicode 16, section 23.7).
@@ -49,6 +50,30 @@ pub enum SecretSource {
     Env(String),
     /// A file; one line break at its end is left out.
     File(PathBuf),
+    /// It is not there before the run: it comes to be while the run is under way.
+    Late(Late),
+}
+
+/// Where a secret comes from that is not there before the run. With both, the step's counts if the step has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Late {
+    /// The step that gives it when it succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub step: Option<StepId>,
+    /// What a person is asked for it, hidden, when it is first needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+}
+
+impl SecretSource {
+    /// The source, when the secret comes to be only during the run.
+    pub fn late(&self) -> Option<&Late> {
+        match self {
+            Self::Late(late) => Some(late),
+            Self::Env(_) | Self::File(_) => None,
+        }
+    }
 }
 
 /// Why a secret could not be had.
@@ -75,6 +100,9 @@ pub enum SecretError {
         /// What the system said.
         reason: String,
     },
+    /// It comes to be during the run, and has not yet.
+    #[error("secret `{0}` is not there yet: it comes to be while the run is under way")]
+    NotYet(String),
     /// Too short to be masked safely.
     #[error("secret `{0}` has fewer than {SHORTEST_SECRET} characters and could not be masked")]
     TooShort(String),
@@ -116,11 +144,28 @@ impl SecretStore {
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.sources.values().filter_map(|source| match source {
             SecretSource::Env(variable) => Some(variable.as_str()),
-            SecretSource::File(_) => None,
+            SecretSource::File(_) | SecretSource::Late(_) => None,
         })
     }
 
-    /// Fetches a secret; the second time from memory.
+    /// Is its value in memory?
+    pub fn is_known(&self, name: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
+    /// Takes the value of a secret that has come to be; from here on it is masked, and the doors put it in.
+    pub fn put(&self, name: &str, secret: Secret) -> Result<(), SecretError> {
+        if secret.expose().len() < SHORTEST_SECRET {
+            return Err(SecretError::TooShort(name.to_owned()));
+        }
+        self.redactor.learn(secret.expose());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), secret);
+        Ok(())
+    }
+
+    /// Fetches a secret; the second time from memory. One that comes to be during the run is there once it was [put].
+    ///
+    /// [put]: SecretStore::put
     pub fn get(&self, name: &str) -> Result<Secret, SecretError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(secret) = known.get(name) {
@@ -137,10 +182,12 @@ impl SecretStore {
     }
 
     fn fetch(&self, name: &str) -> Result<String, SecretError> {
-        if let Some(value) = self.given.get(name) {
+        let source = self.sources.get(name);
+        if let Some(value) = self.given.get(name).filter(|_| source.is_none_or(|source| source.late().is_none())) {
             return Ok(value.clone());
         }
-        match self.sources.get(name) {
+        match source {
+            Some(SecretSource::Late(_)) => Err(SecretError::NotYet(name.to_owned())),
             None => Err(SecretError::Undeclared(name.to_owned())),
             Some(SecretSource::Env(variable)) => match std::env::var(variable) {
                 Ok(value) if !value.is_empty() => Ok(value),
@@ -189,6 +236,23 @@ pub fn reference(name: &str) -> String {
 /// Does this text refer to a secret?
 pub fn has_reference(text: &str) -> bool {
     next_reference(text).is_some()
+}
+
+/// Collects the names of the secrets that the texts of a value refer to.
+pub fn references(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            let mut rest = text.as_str();
+            while let Some((_, name, after)) = next_reference(rest) {
+                found.insert(name.to_owned());
+                rest = after;
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(map) => map.values().for_each(|item| references(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The text as people may see it: `‹secret vercel›` in the place of a reference.
@@ -261,6 +325,22 @@ mod tests {
         store.get("vercel").unwrap();
         assert_eq!(store.conceal("it was tok_12345"), format!("it was {}", reference("vercel")));
         assert_eq!(store.reveal(&store.conceal("it was tok_12345")).unwrap(), "it was tok_12345");
+    }
+
+    #[test]
+    fn what_comes_to_be_during_the_run_is_there_once_it_was_put_and_masked_from_then_on() {
+        let late = Late { step: Some(StepId::new("rotate").unwrap()), prompt: None };
+        let sources = BTreeMap::from([("new".to_owned(), SecretSource::Late(late))]);
+        // A made-up key of a drill answers the prompt; it is not there by itself.
+        let given = BTreeMap::from([("new".to_owned(), "sk_given".to_owned())]);
+        let store = SecretStore::new(sources, Arc::default()).with_given(given);
+        assert_eq!(store.get("new").unwrap_err(), SecretError::NotYet("new".into()));
+        assert_eq!(store.put("new", Secret::new("abc".into())), Err(SecretError::TooShort("new".into())));
+        assert!(!store.is_known("new"));
+        store.put("new", Secret::new("sk_put".into())).unwrap();
+        assert_eq!((store.is_known("new"), store.get("new").unwrap().expose()), (true, "sk_put"));
+        assert_eq!(store.reveal(&reference("new")).unwrap(), "sk_put");
+        assert_eq!(store.redactor().mask("c2tfcHV0 sk_put"), "*** ***");
     }
 
     #[test]

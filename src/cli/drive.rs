@@ -116,7 +116,7 @@ impl Surroundings {
         let sources = plan.secrets().into_iter().map(|(name, (source, folder))| {
             let source = match source {
                 SecretSource::File(path) => SecretSource::File(folder.join(path)),
-                SecretSource::Env(_) => source,
+                SecretSource::Env(_) | SecretSource::Late(_) => source,
             };
             (name, source)
         });
@@ -133,12 +133,14 @@ impl Surroundings {
         }
     }
 
-    /// Fetches every declared secret now, so that a missing one is found before anything has happened.
+    /// Fetches every declared secret now, so that a missing one is found before anything has happened. Those that come to
+    /// be during the run are not there yet.
     pub(super) fn check_secrets(&self, plan: &Plan) -> Result<(), CliError> {
         let missing: Vec<String> = plan
             .secrets()
-            .keys()
-            .filter_map(|name| self.secrets.get(name).err())
+            .into_iter()
+            .filter(|(_, (source, _))| source.late().is_none())
+            .filter_map(|(name, _)| self.secrets.get(&name).err())
             .map(|error| error.to_string())
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(CliError::Secrets(missing)) }
@@ -257,6 +259,7 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
             stop.request();
         } else {
             kill();
+            super::terminal::show_typing();
             let _ = signal_hook::low_level::emulate_default_handler(number);
         }
     }

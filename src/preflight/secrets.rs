@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Area, Here, Item, Verdict, steps_of};
-use crate::base::SecretSource;
 use crate::base::secret::{SecretError, reference};
+use crate::base::{Late, SecretSource};
 use crate::plan::{Use, Uses};
 
 /// Anybody on the machine may read the file.
@@ -16,6 +16,11 @@ pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
     for (name, (source, folder)) in here.plan.secrets() {
         let steps = steps_of(uses.actions.iter().filter(|used| shows(used, &name, here)));
         let (from, help) = match &source {
+            SecretSource::Late(late) => {
+                let what = format!("secret `{name}` comes to be during the run: {}", comes_from(late));
+                items.push(Item::new(Area::Secrets, Verdict::Ok, what).of_steps(&steps));
+                continue;
+            }
             SecretSource::Env(variable) => (
                 format!("the environment, `{variable}`"),
                 format!("set `{variable}` in the environment of this command"),
@@ -29,14 +34,14 @@ pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
         let item = match here.secrets.get(&name) {
             Ok(_) => match &source {
                 SecretSource::File(path) => readable_by_others(&folder.join(path), &what),
-                SecretSource::Env(_) => None,
+                SecretSource::Env(_) | SecretSource::Late(_) => None,
             }
             .unwrap_or_else(|| Item::new(Area::Secrets, Verdict::Ok, what)),
             Err(error) => {
                 let found = match &error {
                     SecretError::NotSet { .. } => "it is not set".to_owned(),
                     SecretError::Unreadable { reason, .. } => reason.clone(),
-                    SecretError::TooShort(_) | SecretError::Undeclared(_) => error.to_string(),
+                    SecretError::TooShort(_) | SecretError::Undeclared(_) | SecretError::NotYet(_) => error.to_string(),
                 };
                 Item::new(Area::Secrets, Verdict::Missing, what).found(found).help(help)
             }
@@ -44,6 +49,15 @@ pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
         items.push(item.of_steps(&steps));
     }
     items
+}
+
+/// The ways in which a secret comes to be during a run.
+fn comes_from(late: &Late) -> String {
+    match (&late.step, &late.prompt) {
+        (Some(step), Some(_)) => format!("step `{step}` gives it, or a person is asked"),
+        (Some(step), None) => format!("step `{step}` gives it"),
+        (None, _) => "a person is asked".to_owned(),
+    }
 }
 
 fn readable_by_others(path: &Path, what: &str) -> Option<Item> {

@@ -3,10 +3,15 @@
 mod frontend_health;
 mod instance;
 mod ping;
+mod platform;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
 pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
+pub use platform::{
+    Application, ClerkPlatformApplicationOutput, ClerkPlatformApplicationParams, ClerkPlatformRotateSecretKeyOutput,
+    ClerkPlatformRotateSecretKeyParams, PlatformInstance, RotateSecretKey,
+};
 
 use std::time::Duration;
 
