@@ -52,6 +52,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// It is not there before the run: it comes to be while the run is under way.
     Late(Late),
+    /// The run begins without it; only the steps that take it fail.
+    Optional(Box<Self>),
 }
 
 /// Where a secret comes from that is not there before the run. With both, the step's counts if the step has succeeded.
@@ -71,7 +73,30 @@ impl SecretSource {
     pub fn late(&self) -> Option<&Late> {
         match self {
             Self::Late(late) => Some(late),
-            Self::Env(_) | Self::File(_) => None,
+            Self::Env(_) | Self::File(_) | Self::Optional(_) => None,
+        }
+    }
+
+    /// Must its value be there when the run begins?
+    pub fn is_needed_before(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::File(_))
+    }
+
+    /// The place itself, needed or not.
+    pub fn place(&self) -> &Self {
+        match self {
+            Self::Optional(place) => place.place(),
+            Self::Env(_) | Self::File(_) | Self::Late(_) => self,
+        }
+    }
+
+    /// The same with its path, if it is one, worked on.
+    #[must_use]
+    pub fn with_path(self, work: impl FnOnce(PathBuf) -> PathBuf) -> Self {
+        match self {
+            Self::File(path) => Self::File(work(path)),
+            Self::Optional(place) => Self::Optional(Box::new(place.with_path(work))),
+            Self::Env(_) | Self::Late(_) => self,
         }
     }
 }
@@ -100,6 +125,9 @@ pub enum SecretError {
         /// What the system said.
         reason: String,
     },
+    /// A rehearsal takes what its scenario gives, and no secret of yours.
+    #[error("secret `{0}` is not given by the scenario")]
+    NotGiven(String),
     /// It comes to be during the run, and has not yet.
     #[error("secret `{0}` is not there yet: it comes to be while the run is under way")]
     NotYet(String),
@@ -111,7 +139,8 @@ pub enum SecretError {
 /// Holds where each secret comes from, fetches it when first needed and teaches it to the redactor.
 pub struct SecretStore {
     sources: BTreeMap<String, SecretSource>,
-    given: BTreeMap<String, String>,
+    /// Made-up values, and nothing else.
+    given: Option<BTreeMap<String, String>>,
     known: Mutex<BTreeMap<String, Secret>>,
     redactor: Arc<Redactor>,
 }
@@ -125,13 +154,13 @@ impl fmt::Debug for SecretStore {
 impl SecretStore {
     /// A store over the sources a runbook declares.
     pub fn new(sources: BTreeMap<String, SecretSource>, redactor: Arc<Redactor>) -> Self {
-        Self { sources, given: BTreeMap::new(), known: Mutex::default(), redactor }
+        Self { sources, given: None, known: Mutex::default(), redactor }
     }
 
-    /// Takes these values instead of asking the sources; a drill's made-up keys.
+    /// Takes these values and asks no source; a drill's made-up keys.
     #[must_use]
     pub fn with_given(mut self, given: BTreeMap<String, String>) -> Self {
-        self.given = given;
+        self.given = Some(given);
         self
     }
 
@@ -142,9 +171,9 @@ impl SecretStore {
 
     /// The environment variables that hold secrets: no child process inherits them.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.sources.values().filter_map(|source| match source {
+        self.sources.values().filter_map(|source| match source.place() {
             SecretSource::Env(variable) => Some(variable.as_str()),
-            SecretSource::File(_) | SecretSource::Late(_) => None,
+            SecretSource::File(_) | SecretSource::Late(_) | SecretSource::Optional(_) => None,
         })
     }
 
@@ -182,13 +211,21 @@ impl SecretStore {
     }
 
     fn fetch(&self, name: &str) -> Result<String, SecretError> {
-        let source = self.sources.get(name);
-        if let Some(value) = self.given.get(name).filter(|_| source.is_none_or(|source| source.late().is_none())) {
-            return Ok(value.clone());
+        let source = self.sources.get(name).map(SecretSource::place);
+        if let Some(SecretSource::Late(_)) = source {
+            return Err(SecretError::NotYet(name.to_owned()));
+        }
+        if let Some(given) = &self.given {
+            let missing = || match source {
+                Some(_) => SecretError::NotGiven(name.to_owned()),
+                None => SecretError::Undeclared(name.to_owned()),
+            };
+            return given.get(name).cloned().ok_or_else(missing);
         }
         match source {
-            Some(SecretSource::Late(_)) => Err(SecretError::NotYet(name.to_owned())),
-            None => Err(SecretError::Undeclared(name.to_owned())),
+            None | Some(SecretSource::Late(_) | SecretSource::Optional(_)) => {
+                Err(SecretError::Undeclared(name.to_owned()))
+            }
             Some(SecretSource::Env(variable)) => match std::env::var(variable) {
                 Ok(value) if !value.is_empty() => Ok(value),
                 _ => Err(SecretError::NotSet { name: name.to_owned(), variable: variable.clone() }),
@@ -341,6 +378,19 @@ mod tests {
         assert_eq!((store.is_known("new"), store.get("new").unwrap().expose()), (true, "sk_put"));
         assert_eq!(store.reveal(&reference("new")).unwrap(), "sk_put");
         assert_eq!(store.redactor().mask("c2tfcHV0 sk_put"), "*** ***");
+    }
+
+    #[test]
+    fn a_rehearsal_reads_no_secret_of_ours() {
+        // `PATH` is set wherever tests run.
+        let source = SecretSource::Optional(Box::new(SecretSource::Env("PATH".into())));
+        let sources = BTreeMap::from([("mine".to_owned(), source)]);
+        let store = SecretStore::new(sources.clone(), Arc::default());
+        assert_eq!(store.variables().collect::<Vec<_>>(), ["PATH"]);
+        assert!(store.get("mine").is_ok());
+        let drill = SecretStore::new(sources, Arc::default()).with_given(BTreeMap::new());
+        assert_eq!(drill.get("mine").unwrap_err(), SecretError::NotGiven("mine".into()));
+        assert_eq!(drill.get("other").unwrap_err(), SecretError::Undeclared("other".into()));
     }
 
     #[test]

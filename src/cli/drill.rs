@@ -160,7 +160,7 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
         .secrets()
         .into_iter()
         // One that comes to be during the drill may never be asked for.
-        .filter(|(name, (source, _))| source.late().is_none() && !scenario.secrets.contains_key(name))
+        .filter(|(name, (source, _))| source.is_needed_before() && !scenario.secrets.contains_key(name))
         .map(|(name, _)| format!("the scenario gives no value for secret `{name}`"))
         .collect();
     if !missing.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::action::{Doors, Registry};
 use crate::actions;
-use crate::base::{Clock, Redactor, SecretSource, SecretStore, StepPath, Timestamp};
+use crate::base::{Clock, Redactor, SecretStore, StepPath, Timestamp};
 use crate::engine::{Approvers, Embedded, Ending, EngineError, Locks, Notice, Parts, People, Stop};
 use crate::http::{Client, Origins};
 use crate::plan::Plan;
@@ -113,13 +113,10 @@ impl Surroundings {
     /// The world as it is.
     pub(super) fn real(plan: &Plan, origins: Origins, redactor: Arc<Redactor>) -> Self {
         // Every path in a runbook starts from its own folder.
-        let sources = plan.secrets().into_iter().map(|(name, (source, folder))| {
-            let source = match source {
-                SecretSource::File(path) => SecretSource::File(folder.join(path)),
-                SecretSource::Env(_) | SecretSource::Late(_) => source,
-            };
-            (name, source)
-        });
+        let sources = plan
+            .secrets()
+            .into_iter()
+            .map(|(name, (source, folder))| (name, source.with_path(|path| folder.join(path))));
         let secrets = Arc::new(SecretStore::new(sources.collect(), redactor));
         let processes = Arc::new(LocalProcesses::new(Arc::clone(&secrets)));
         let to_kill = Arc::clone(&processes);
@@ -134,12 +131,12 @@ impl Surroundings {
     }
 
     /// Fetches every declared secret now, so that a missing one is found before anything has happened. Those that come to
-    /// be during the run are not there yet.
+    /// be during the run are not there yet, and optional ones need not be.
     pub(super) fn check_secrets(&self, plan: &Plan) -> Result<(), CliError> {
         let missing: Vec<String> = plan
             .secrets()
             .into_iter()
-            .filter(|(_, (source, _))| source.late().is_none())
+            .filter(|(_, (source, _))| source.is_needed_before())
             .filter_map(|(name, _)| self.secrets.get(&name).err())
             .map(|error| error.to_string())
             .collect();

@@ -119,10 +119,10 @@ fn judged(
         }
         Err(error) => error,
     };
-    let place = match source {
+    let place = match source.as_ref().map(SecretSource::place) {
         Some(SecretSource::Env(variable)) => format!("`{variable}`"),
         Some(SecretSource::File(path)) => format!("the file {}", path.display()),
-        Some(SecretSource::Late(_)) | None => "its place".to_owned(),
+        Some(SecretSource::Late(_) | SecretSource::Optional(_)) | None => "its place".to_owned(),
     };
     let verdict = match error.kind {
         // The other side could not say; that is no word about the key.

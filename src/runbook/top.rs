@@ -229,6 +229,16 @@ impl Reader<'_> {
                     None
                 }
             };
+            let optional = known.get("optional").map(|node| (node, self.boolean(node, "`optional`")));
+            if let (Some((node, Some(_))), Some(SecretSource::Late(_))) = (&optional, &source) {
+                let message = format!("{what} cannot be `optional`: it comes to be only during the run");
+                self.error(node.span, Code::MisplacedKey, message).help =
+                    Some("take `optional` away; a step that takes it fails when it cannot be had".to_owned());
+            }
+            let source = match optional {
+                Some((_, Some(true))) => source.map(|source| SecretSource::Optional(Box::new(source))),
+                _ => source,
+            };
             if let Some(source) = source {
                 secrets.insert(key.text.clone(), source);
             }
