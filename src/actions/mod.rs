@@ -4,6 +4,8 @@ pub mod clerk;
 pub mod http;
 pub mod report;
 mod scalar;
+#[cfg(test)]
+mod sending;
 pub mod shell;
 pub mod status;
 #[cfg(test)]
