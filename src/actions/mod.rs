@@ -24,6 +24,8 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
         .with(clerk::Application)
         .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
@@ -60,9 +62,11 @@ mod tests {
         let expected = [
             "clerk.frontend_health",
             "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
             "clerk.platform.application",
             "clerk.platform.rotate_secret_key",
+            "clerk.svix_portal",
             "http.get",
             "http.request",
             "report.render",

@@ -2,16 +2,20 @@
 
 mod frontend_health;
 mod instance;
+mod jwt_templates;
 mod ping;
 mod platform;
+mod svix_portal;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
 pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
+pub use jwt_templates::{ClerkJwtTemplatesOutput, ClerkJwtTemplatesParams, JwtTemplate, JwtTemplates};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
 pub use platform::{
     Application, ClerkPlatformApplicationOutput, ClerkPlatformApplicationParams, ClerkPlatformRotateSecretKeyOutput,
     ClerkPlatformRotateSecretKeyParams, PlatformInstance, RotateSecretKey,
 };
+pub use svix_portal::{ClerkSvixPortalOutput, ClerkSvixPortalParams, SvixPortal};
 
 use std::time::Duration;
 
