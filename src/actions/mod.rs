@@ -30,6 +30,10 @@ pub fn builtin() -> Registry {
         .with(clerk::users::Unban::new())
         .with(clerk::users::Lock::new())
         .with(clerk::users::Unlock::new())
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -64,7 +68,11 @@ mod tests {
         let expected = [
             "clerk.frontend_health",
             "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
+            "clerk.svix_portal",
             "clerk.users.ban",
             "clerk.users.count",
             "clerk.users.list",
