@@ -1,14 +1,15 @@
 //! Vercel: environment variables and deployments, <https://vercel.com/docs/rest-api>.
 
+mod deployments;
+mod domain;
 mod env;
-mod env_remove;
-mod env_set;
-mod redeploy;
+mod watch;
 
-pub use env::EnvTarget;
-pub use env_remove::{EnvRemove, VercelEnvRemoveOutput, VercelEnvRemoveParams};
-pub use env_set::{EnvSet, EnvType, VercelEnvSetOutput, VercelEnvSetParams};
-pub use redeploy::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+pub use deployments::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+pub use env::{
+    EnvRemove, EnvSet, EnvTarget, EnvType, VercelEnvRemoveOutput, VercelEnvRemoveParams, VercelEnvSetOutput,
+    VercelEnvSetParams,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
