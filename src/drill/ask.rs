@@ -96,8 +96,8 @@ impl Answer {
 
     /// Says what it changes.
     #[must_use]
-    pub(super) fn changing(mut self, changes: impl IntoIterator<Item = Change>) -> Self {
-        self.changes.extend(changes);
+    pub(super) fn changing(mut self, changes: impl IntoIterator<Item: Into<Change>>) -> Self {
+        self.changes.extend(changes.into_iter().map(Into::into));
         self
     }
 }

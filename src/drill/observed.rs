@@ -165,15 +165,16 @@ fn whole(windows: &[Window]) -> Option<Window> {
 /// The windows in which a serving deployment's policy let people in; neighbours are one window.
 fn bypass_in_force(world: &WorldState) -> Vec<Window> {
     let mut windows: Vec<Window> = Vec::new();
-    for (index, (from, id)) in world.served.iter().enumerate() {
-        let to = world.served.get(index + 1).map_or(world.now, |(next, _)| *next);
-        let Some((since, until)) = world.deployment(id).and_then(|deployment| policy(&deployment.env, *from).window)
+    for (index, (from, id)) in world.vercel.served.iter().enumerate() {
+        let to = world.vercel.served.get(index + 1).map_or(world.now, |(next, _)| *next);
+        let Some((since, until)) =
+            world.vercel.deployment(id).and_then(|deployment| policy(&deployment.env, *from).window)
         else {
             continue;
         };
         let (opens, closes) = ((*from).max(since), to.min(until));
         // At this very moment it may open, and then it has no end yet.
-        let still = index + 1 == world.served.len() && world.now < until;
+        let still = index + 1 == world.vercel.served.len() && world.now < until;
         if opens > closes || (opens == closes && !still) {
             continue;
         }

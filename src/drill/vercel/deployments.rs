@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::state::{Change, Deployment, Stage};
 use super::{Api, Outcome, bad, fields, millis, no, not_found, object, text};
 use crate::base::Timestamp;
 use crate::drill::ask::Answer;
 use crate::drill::scenario::StandIn;
-use crate::drill::state::{Asked, Change, Deployment, Stage};
 
 /// The keys of a request for a deployment.
 const DEPLOYMENT_KEYS: [&str; 12] = [
@@ -37,7 +37,7 @@ impl Api<'_> {
 
     /// What every answer about a deployment says.
     pub(super) fn shown(&self, deployment: &Deployment) -> Value {
-        let serves = self.world.serving().is_some_and(|serving| serving.id == deployment.id);
+        let serves = self.world.vercel.serving().is_some_and(|serving| serving.id == deployment.id);
         let substate = match (deployment.stage, deployment.production) {
             (Stage::Ready, true) if deployment.served_from.is_some() => Some("PROMOTED"),
             (Stage::Ready, true) if deployment.alias_at.is_none() => Some("STAGED"),
@@ -86,7 +86,7 @@ impl Api<'_> {
     }
 
     pub(super) fn can_be_rolled_back_to(&self, deployment: &Deployment) -> bool {
-        let serves = self.world.serving().is_some_and(|serving| serving.id == deployment.id);
+        let serves = self.world.vercel.serving().is_some_and(|serving| serving.id == deployment.id);
         deployment.served_from.is_some() && !serves
     }
 
@@ -113,6 +113,7 @@ impl Api<'_> {
         let candidates = self.ask.query("rollbackCandidate") == Some("true");
         let mut found = self
             .world
+            .vercel
             .deployments
             .iter()
             .rev()
@@ -157,21 +158,12 @@ impl Api<'_> {
             no(400, "missing_files", "There is nothing to build: name a `deploymentId` to build again.")
         })?;
         let source = self.known(&text(source, "deploymentId")?)?.id.clone();
-        let change = Change::Deployed { id: self.world.next_deployment_id(), production, source: Some(source), meta };
+        let change =
+            Change::Deployed { id: self.world.vercel.next_deployment_id(), production, source: Some(source), meta };
         // The answer shows the deployment as it will be found, so it is made on a copy of the world first.
         let mut then = self.world.clone();
-        then.apply(
-            self.world.now,
-            &Asked {
-                on: StandIn::Vercel,
-                method: self.ask.method.clone(),
-                path: self.ask.path.clone(),
-                status: Some(200),
-                why: None,
-                changes: vec![change.clone()],
-            },
-        );
-        let made = then.deployments.last().map(|made| Api { world: &then, ..*self }.shown(made));
+        then.vercel.change(&change, self.world.now);
+        let made = then.vercel.deployments.last().map(|made| Api { world: &then, ..*self }.shown(made));
         Ok(Answer::json(200, &made.unwrap_or_default()).changing([change]))
     }
 
@@ -181,7 +173,7 @@ impl Api<'_> {
 
     pub(super) fn aliases(&self, id: &str) -> Outcome {
         let deployment = self.known(id)?;
-        let serves = self.world.serving().is_some_and(|serving| serving.id == deployment.id);
+        let serves = self.world.vercel.serving().is_some_and(|serving| serving.id == deployment.id);
         let alias = json!({
             "uid": "als_drill",
             "alias": self.domain(),

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::state::{Change, Deployment, MoveKind, Stage};
 use super::{Api, Outcome, no};
 use crate::drill::ask::Answer;
-use crate::drill::state::{Change, Deployment, MoveKind, Stage};
 
 impl Api<'_> {
     /// What promote and rollback both refuse.
@@ -12,7 +12,7 @@ impl Api<'_> {
         self.in_project(project)?;
         let deployment = self.known(id)?;
         self.no_fields()?;
-        if self.world.moving() {
+        if self.world.vercel.moving() {
             return Err(no(409, "conflict", "The domain is being moved already."));
         }
         if deployment.stage != Stage::Ready || !deployment.production {
@@ -23,9 +23,9 @@ impl Api<'_> {
 
     pub(super) fn promote(&self, project: &str, id: &str) -> Outcome {
         let deployment = self.may_move(project, id)?;
-        let serves = self.world.serving().is_some_and(|serving| serving.id == deployment.id);
+        let serves = self.world.vercel.serving().is_some_and(|serving| serving.id == deployment.id);
         // Promoting what serves is how a project leaves the rolled-back state; otherwise there is nothing to do.
-        if serves && self.world.pinned.is_none() {
+        if serves && self.world.vercel.pinned.is_none() {
             return Err(no(409, "conflict", "The deployment serves already."));
         }
         let change = Change::Moved { kind: MoveKind::Promote, to: deployment.id.clone() };
@@ -45,6 +45,7 @@ impl Api<'_> {
         self.in_project(project)?;
         let rows: Vec<Value> = self
             .world
+            .vercel
             .last_move
             .iter()
             .filter(|_| self.ask.query("failedOnly") != Some("true"))

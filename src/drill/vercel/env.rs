@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::state::{Change, EnvKind, EnvRow, Target};
 use super::{Api, Outcome, bad, fields, millis, no, text};
 use crate::drill::ask::Answer;
-use crate::drill::state::{Change, EnvKind, EnvRow, Target};
 
 /// The longest comment on a variable.
 const LONGEST_COMMENT: usize = 500;
@@ -13,7 +13,7 @@ const ENV_KEYS: [&str; 7] = ["key", "value", "type", "target", "gitBranch", "com
 impl Api<'_> {
     pub(super) fn env_list(&self, project: &str) -> Outcome {
         self.in_project(project)?;
-        let rows: Vec<Value> = self.world.rows.values().map(sealed).collect();
+        let rows: Vec<Value> = self.world.vercel.rows.values().map(sealed).collect();
         let count = rows.len();
         Ok(Answer::json(200, &json!({ "envs": rows, "pagination": { "count": count, "next": null, "prev": null } })))
     }
@@ -39,11 +39,11 @@ impl Api<'_> {
         let mut ahead = 0;
         for wanted in wanted {
             let overlapping =
-                self.world.rows.values().chain(&set).find(|row| overlap(row, &wanted.key, &wanted.target));
+                self.world.vercel.rows.values().chain(&set).find(|row| overlap(row, &wanted.key, &wanted.target));
             let (id, created) = match overlapping {
                 None => {
                     ahead += 1;
-                    (self.world.next_row_id(ahead - 1), self.world.now)
+                    (self.world.vercel.next_row_id(ahead - 1), self.world.now)
                 }
                 Some(row) if upsert && same_targets(&row.target, &wanted.target) => (row.id.clone(), row.created),
                 Some(row) => {
@@ -95,7 +95,7 @@ impl Api<'_> {
             edited.comment = Some(comment_of(comment)?);
         }
         check_sensitive(edited.kind, &edited.target)?;
-        let others = self.world.rows.values().filter(|other| other.id != row.id);
+        let others = self.world.vercel.rows.values().filter(|other| other.id != row.id);
         if others.into_iter().any(|other| overlap(other, &edited.key, &edited.target)) {
             return Err(no(400, "ENV_CONFLICT", format!("Another variable `{}` has that target.", edited.key)));
         }
@@ -115,7 +115,7 @@ impl Api<'_> {
             return Err(bad("`ids` holds 1 to 1000 ids."));
         }
         let ids = ids.iter().map(|id| text(id, "ids")).collect::<Result<std::collections::BTreeSet<_>, _>>()?;
-        let found: Vec<String> = ids.into_iter().filter(|id| self.world.rows.contains_key(id)).collect();
+        let found: Vec<String> = ids.into_iter().filter(|id| self.world.vercel.rows.contains_key(id)).collect();
         let answer = Answer::json(200, &json!({ "deleted": found.len(), "ids": found }));
         Ok(answer.changing(found.into_iter().map(|id| Change::EnvRemoved { id })))
     }

@@ -3,12 +3,16 @@
 mod deployments;
 mod domain;
 mod env;
+mod state;
 
+pub(super) use state::{Change, Due, State};
+
+use self::state::{Deployment, EnvRow};
 use serde_json::{Map, Value, json};
 
 use super::ask::{Answer, Ask, Carried, refusal};
 use super::scenario::{Mode, StandIn, VercelSetting};
-use super::state::{Deployment, EnvRow, WorldState};
+use super::state::WorldState;
 use crate::base::Timestamp;
 
 /// Either an answer or a refusal; both go out the same way.
@@ -109,29 +113,33 @@ impl Api<'_> {
 
     fn known(&self, id: &str) -> Result<&Deployment, Answer> {
         self.team()?;
-        let found = self.world.deployments.iter().find(|deployment| deployment.id == id || self.url(deployment) == id);
+        let found =
+            self.world.vercel.deployments.iter().find(|deployment| deployment.id == id || self.url(deployment) == id);
         found.ok_or_else(|| not_found("Deployment"))
     }
 
     fn row(&self, project: &str, id: &str) -> Result<&EnvRow, Answer> {
         self.in_project(project)?;
-        self.world.rows.get(id).ok_or_else(|| not_found("Environment variable"))
+        self.world.vercel.rows.get(id).ok_or_else(|| not_found("Environment variable"))
     }
 
     // --- the project
 
     fn project(&self, project: &str) -> Outcome {
         self.in_project(project)?;
-        let targets =
-            self.world.serving().map_or_else(|| json!({}), |serving| json!({ "production": self.shown(serving) }));
+        let targets = self
+            .world
+            .vercel
+            .serving()
+            .map_or_else(|| json!({}), |serving| json!({ "production": self.shown(serving) }));
         let body = json!({
             "id": self.project_id(),
             "name": self.setting.project,
             "accountId": self.setting.team.as_deref().unwrap_or("user_drill"),
             "targets": targets,
             "autoAssignCustomDomains": self.setting.auto_alias,
-            "lastRollbackTarget": self.world.pinned.as_ref().map(|id| json!({ "id": id })),
-            "lastAliasRequest": self.world.last_move.as_ref().map(|moved| json!({
+            "lastRollbackTarget": self.world.vercel.pinned.as_ref().map(|id| json!({ "id": id })),
+            "lastAliasRequest": self.world.vercel.last_move.as_ref().map(|moved| json!({
                 "fromDeploymentId": moved.from,
                 "toDeploymentId": moved.to,
                 "jobStatus": if moved.done { "succeeded" } else { "in-progress" },

@@ -139,7 +139,7 @@ fn variables_are_added_changed_read_and_removed() {
     let (status, answer) = desk.ask("POST", "/v10/projects/shop/env?upsert=true", wide);
     assert_eq!((status, &answer["failed"][0]["error"]["code"]), (201, &json!("ENV_CONFLICT")));
     assert_eq!(desk.ask("PATCH", &format!("/v9/projects/shop/env/{id}"), json!({ "value": "5" })).0, 200);
-    assert_eq!(desk.0.rows[&id].value, "5");
+    assert_eq!(desk.0.vercel.rows[&id].value, "5");
     assert_eq!(desk.ask("DELETE", &format!("/v9/projects/shop/env/{id}"), Value::Null).0, 200);
     let (_, gone) = desk.ask("DELETE", "/v1/projects/shop/env", json!({ "ids": ["env_drill0003", "env_no"] }));
     assert_eq!(gone, json!({ "deleted": 1, "ids": ["env_drill0003"] }));
