@@ -46,6 +46,10 @@ pub enum WriteKind {
     Promoted,
     /// The project was rolled back.
     RolledBack,
+    /// A rolling release was given to everybody.
+    RollingCompleted,
+    /// Items of the Edge Config were set.
+    EdgeConfigSet,
 }
 
 /// Why a request was not answered as asked.
@@ -54,7 +58,7 @@ pub enum WriteKind {
 pub enum Why {
     /// The vendor would refuse it: the request itself is wrong.
     Rules,
-    /// The vendor is not well at this time.
+    /// The vendor is not well at this time, or does not grant it: for lack of money or of patience.
     Mode,
     /// The scenario has a fault for it.
     Fault,
@@ -91,6 +95,12 @@ pub enum LeftStanding {
     BypassInForce(String),
     /// The project stays at a deployment until somebody promotes one.
     ProjectPinned(String),
+    /// The deployment that serves answers 500 on every route.
+    BrokenServes(String),
+    /// A deployment reaches a share of the customers only.
+    RollingRelease(String),
+    /// An item of the Edge Config is new, different or gone.
+    EdgeConfigChanged(String),
 }
 
 impl fmt::Display for LeftStanding {
@@ -101,6 +111,9 @@ impl fmt::Display for LeftStanding {
             Self::VariableRemoved(key) => write!(f, "variable `{key}` was removed"),
             Self::BypassInForce(id) => write!(f, "the bypass is in force in deployment `{id}`"),
             Self::ProjectPinned(id) => write!(f, "the project is pinned to deployment `{id}`"),
+            Self::BrokenServes(id) => write!(f, "deployment `{id}` serves, and answers 500"),
+            Self::RollingRelease(id) => write!(f, "deployment `{id}` reaches a share of the customers only"),
+            Self::EdgeConfigChanged(key) => write!(f, "item `{key}` of the Edge Config was changed"),
         }
     }
 }

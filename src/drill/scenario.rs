@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::{Error as YamlError, Spanned};
 
 use super::observed::Observed;
+use super::vercel::{Serves, VercelSetting};
 use crate::base::diagnostic::nearest;
 use crate::base::{Code, Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
 
@@ -174,47 +175,6 @@ pub struct PageSetting {
     pub family: Family,
 }
 
-/// The project on Vercel at the start: one deployment that serves, and its environment.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VercelSetting {
-    /// The project's name; its id is `prj_drill_` and the name.
-    pub project: String,
-    /// The team it belongs to: id or slug. Requests must then say which team they mean.
-    pub team: Option<String>,
-    /// How long a deployment waits before it is built.
-    #[serde(default = "default_queue_time")]
-    pub queue_time: HumanDuration,
-    /// How long a build takes.
-    #[serde(default = "default_build_time")]
-    pub build_time: HumanDuration,
-    /// How long it takes to point the domain at a deployment.
-    #[serde(default = "default_alias_time")]
-    pub alias_time: HumanDuration,
-    /// The production environment.
-    #[serde(default)]
-    pub environment: IndexMap<String, String>,
-    /// Does a new production deployment get the domain by itself?
-    #[serde(default = "yes")]
-    pub auto_alias: bool,
-}
-
-fn default_queue_time() -> HumanDuration {
-    HumanDuration(std::time::Duration::from_secs(2))
-}
-
-fn default_build_time() -> HumanDuration {
-    HumanDuration(std::time::Duration::from_secs(40))
-}
-
-fn default_alias_time() -> HumanDuration {
-    HumanDuration(std::time::Duration::from_secs(5))
-}
-
-fn yes() -> bool {
-    true
-}
-
 /// The customer's app.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,6 +205,8 @@ pub struct Moment {
     pub pagerduty: Option<Mode>,
     /// The status page from then on.
     pub status_page: Option<PageChange>,
+    /// Somebody pushes to the production branch, and Vercel builds that: what the application is with it.
+    pub pushed: Option<Serves>,
     /// What to tell people about it.
     pub note: Option<String>,
 }
@@ -321,7 +283,8 @@ impl<'de> Deserialize<'de> for PageChange {
     }
 }
 
-/// A single thing that goes wrong: an answer (`request`, `nth`, `answer`) or a deployment (`deployment`, `ends`, `takes`).
+/// A single thing that goes wrong: an answer (`request`, `nth`, `answer`) or a deployment (`deployment`,
+/// and `ends`, `takes`, `aliased` or `serves`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -341,6 +304,10 @@ pub struct Fault {
     pub ends: Option<Ends>,
     /// How long its build takes.
     pub takes: Option<HumanDuration>,
+    /// Does it get the domain?
+    pub aliased: Option<Aliased>,
+    /// What the application is when this deployment serves.
+    pub serves: Option<Serves>,
 }
 
 /// What a request gets instead of its answer.
@@ -392,11 +359,22 @@ impl<'de> Deserialize<'de> for FaultAnswer {
     }
 }
 
-/// How a deployment ends.
+/// Does a deployment that is ready get the domain?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aliased {
+    /// Never: not by itself, and a promote of it fails.
+    Never,
+    /// Not by itself; a promote of it works.
+    OnPromote,
+}
+
+/// How a deployment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Ends {
     /// Built.
+    #[default]
     Ready,
     /// The build failed.
     Error,
@@ -643,11 +621,13 @@ impl Check<'_> {
             );
         }
         let about_an_answer = fault.request.is_some() && fault.answer.is_some();
-        let about_a_deployment = fault.deployment.is_some() && (fault.ends.is_some() || fault.takes.is_some());
+        let fate = fault.ends.is_some() || fault.takes.is_some() || fault.aliased.is_some() || fault.serves.is_some();
+        let about_a_deployment = fault.deployment.is_some() && fate;
         let mixed = (fault.request.is_some() || fault.answer.is_some() || fault.nth.is_some() || fault.times.is_some())
-            && (fault.deployment.is_some() || fault.ends.is_some() || fault.takes.is_some());
+            && (fault.deployment.is_some() || fate);
         if mixed || about_an_answer == about_a_deployment {
-            let help = "write either `request` and `answer`, or `deployment` and `ends` or `takes`";
+            let help =
+                "write either `request` and `answer`, or `deployment` and `ends`, `takes`, `aliased` or `serves`";
             self.say(span, Code::UnclearFault, "this fault is neither about an answer nor about a deployment", help);
         } else if about_a_deployment && on != StandIn::Vercel {
             self.say(span, Code::UnclearFault, format!("`{on}` has no deployments"), "write `on: vercel`");
