@@ -6,6 +6,7 @@ pub mod report;
 mod scalar;
 pub mod shell;
 pub mod status;
+pub mod svix;
 #[cfg(test)]
 mod testing;
 pub mod vercel;
@@ -24,6 +25,13 @@ pub fn builtin() -> Registry {
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
+        .with(svix::Endpoints)
+        .with(svix::EndpointEnable)
+        .with(svix::Stats)
+        .with(svix::Attempts)
+        .with(svix::Resend)
+        .with(svix::Recover)
+        .with(svix::ReplayMissing)
         .with(report::Render)
 }
 
@@ -60,6 +68,13 @@ mod tests {
             "report.render",
             "shell",
             "status.check",
+            "svix.attempts",
+            "svix.endpoint.enable",
+            "svix.endpoints",
+            "svix.recover",
+            "svix.replay_missing",
+            "svix.resend",
+            "svix.stats",
             "vercel.env.remove",
             "vercel.env.set",
             "vercel.redeploy",

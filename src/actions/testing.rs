@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{ActionContext, ActionError, Checkpoints, Doors, Reporter, Target};
 use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::{database, http, process};
 
 /// A request as the vendor saw it.
 #[derive(Debug, Clone)]
@@ -181,7 +181,16 @@ impl Bench {
         Self::leading_to(Some(format!("http://{address}")), Arc::default())
     }
 
+    /// Surroundings without a vendor, and with more secrets.
+    pub(super) fn with_secrets(more: &[(&str, &str)]) -> Self {
+        Self::surroundings(None, Arc::default(), more)
+    }
+
     fn leading_to(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
+        Self::surroundings(address, seen, &[])
+    }
+
+    fn surroundings(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>, more: &[(&str, &str)]) -> Self {
         let mut origins = http::Origins::default();
         if let Some(address) = address {
             for origin in MOVED {
@@ -197,12 +206,14 @@ impl Bench {
             ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
             ("pagerduty", "0123456789abcdef0123456789abcdef"),
         ];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(BTreeMap::from(given));
+        let given = given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(given.collect());
         let secrets = Arc::new(secrets);
+        let databases = Arc::new(database::RealDatabases::new(Arc::clone(&secrets)));
         let doors = Doors {
             http: http::Client::new(origins, Arc::clone(&secrets)),
             processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
+            databases,
             clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
             secrets,
             reporter: Arc::new(PlainReporter),
@@ -266,7 +277,7 @@ impl Drop for Bench {
     }
 }
 
-fn fresh_folder() -> std::path::PathBuf {
+pub(super) fn fresh_folder() -> std::path::PathBuf {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     std::env::temp_dir().join(format!("runbook-actions-test-{}-{count}", std::process::id()))
