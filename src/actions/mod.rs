@@ -5,6 +5,7 @@ pub mod http;
 pub mod report;
 mod scalar;
 pub mod shell;
+pub mod sql;
 pub mod status;
 pub mod svix;
 #[cfg(test)]
@@ -32,6 +33,8 @@ pub fn builtin() -> Registry {
         .with(svix::Resend)
         .with(svix::Recover)
         .with(svix::ReplayMissing)
+        .with(sql::Query)
+        .with(sql::Execute)
         .with(report::Render)
 }
 
@@ -67,6 +70,8 @@ mod tests {
             "http.request",
             "report.render",
             "shell",
+            "sql.execute",
+            "sql.query",
             "status.check",
             "svix.attempts",
             "svix.endpoint.enable",
