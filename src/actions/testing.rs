@@ -120,6 +120,7 @@ const MOVED: [&str; 9] = [
 /// One action's surroundings.
 pub(super) struct Bench {
     doors: Arc<Doors>,
+    address: Option<String>,
     notes: Arc<Notes>,
     seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) cancel: CancellationToken,
@@ -181,45 +182,15 @@ impl Bench {
         Self::leading_to(Some(format!("http://{address}")), Arc::default())
     }
 
-    /// Surroundings without a vendor, and with more secrets.
-    pub(super) fn with_secrets(more: &[(&str, &str)]) -> Self {
-        Self::surroundings(None, Arc::default(), more)
-    }
-
     fn leading_to(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
-        Self::surroundings(address, seen, &[])
+        let doors = Arc::new(doors(address.as_deref(), &[]));
+        Self { doors, address, notes: Arc::default(), seen, cancel: CancellationToken::new() }
     }
 
-    fn surroundings(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>, more: &[(&str, &str)]) -> Self {
-        let mut origins = http::Origins::default();
-        if let Some(address) = address {
-            for origin in MOVED {
-                origins.set(origin, &address).unwrap();
-            }
-        }
-        origins.close();
-        let given = [
-            ("clerk", "sk_test_0123456789"),
-            ("clerk_platform", "ak_0123456789abcdef"),
-            ("vercel", "vc_0123456789"),
-            ("svix", "testsk_0123456789.us"),
-            ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
-            ("pagerduty", "0123456789abcdef0123456789abcdef"),
-        ];
-        let given = given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(given.collect());
-        let secrets = Arc::new(secrets);
-        let databases = Arc::new(database::RealDatabases::new(Arc::clone(&secrets)));
-        let doors = Doors {
-            http: http::Client::new(origins, Arc::clone(&secrets)),
-            processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
-            databases,
-            clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
-            secrets,
-            reporter: Arc::new(PlainReporter),
-            artifacts: fresh_folder(),
-        };
-        Self { doors: Arc::new(doors), notes: Arc::default(), seen, cancel: CancellationToken::new() }
+    /// The same surroundings with another value of a secret.
+    pub(super) fn with_secret(mut self, name: &str, value: &str) -> Self {
+        self.doors = Arc::new(doors(self.address.as_deref(), &[(name, value)]));
+        self
     }
 
     /// The context of a first try.
@@ -274,6 +245,36 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(self.artifacts());
+    }
+}
+
+fn doors(address: Option<&str>, besides: &[(&str, &str)]) -> Doors {
+    let mut origins = http::Origins::default();
+    if let Some(address) = address {
+        for origin in MOVED {
+            origins.set(origin, address).unwrap();
+        }
+    }
+    origins.close();
+    let given = [
+        ("clerk", "sk_test_0123456789"),
+        ("clerk_platform", "ak_0123456789abcdef"),
+        ("vercel", "vc_0123456789"),
+        ("svix", "testsk_0123456789.us"),
+        ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
+        ("pagerduty", "0123456789abcdef0123456789abcdef"),
+    ];
+    let given = given.iter().chain(besides).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(given.collect());
+    let secrets = Arc::new(secrets);
+    Doors {
+        http: http::Client::new(origins, Arc::clone(&secrets)),
+        processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
+        databases: Arc::new(database::RealDatabases::new(Arc::clone(&secrets))),
+        clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
+        secrets,
+        reporter: Arc::new(PlainReporter),
+        artifacts: fresh_folder(),
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
 
         pub(super) fn at(path: impl AsRef<Path>) -> Self {
             let path = path.as_ref().to_owned();
-            Self { bench: Bench::with_secrets(&[("database", &format!("sqlite:{}", path.display()))]), path }
+            Self { bench: Bench::new().with_secret("database", &format!("sqlite:{}", path.display())), path }
         }
 
         fn in_folder() -> Self {
