@@ -67,7 +67,7 @@ struct Row {
     #[serde(default)]
     disabled: bool,
     #[serde(default)]
-    filter_types: Option<Vec<String>>,
+    event_types: Option<Vec<String>>,
     #[serde(default)]
     updated_at: Option<String>,
 }
@@ -98,7 +98,7 @@ impl Action for Endpoints {
                 id: row.id,
                 url: row.url,
                 disabled: row.disabled,
-                event_types: row.filter_types,
+                event_types: row.event_types,
                 updated_at: row.updated_at,
             })
             .collect();
