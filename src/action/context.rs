@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ActionError, ErrorKind};
 use crate::base::clock::after;
-use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, SecretStore, StepPath, Timestamp};
+use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, Secret, SecretStore, StepPath, Timestamp};
 use crate::{database, http, process};
 
 /// Shorter waits for a vendor's limit are not worth a line.
@@ -77,6 +77,7 @@ pub struct ActionContext {
     doors: Arc<Doors>,
     checkpoints: Arc<dyn Checkpoints>,
     cancel: CancellationToken,
+    delivered: Mutex<Option<Secret>>,
 }
 
 impl ActionContext {
@@ -87,7 +88,7 @@ impl ActionContext {
         checkpoints: Arc<dyn Checkpoints>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { target, doors, checkpoints, cancel }
+        Self { target, doors, checkpoints, cancel, delivered: Mutex::default() }
     }
 
     /// The run, the step, the try.
@@ -222,6 +223,25 @@ impl ActionContext {
         let name = self.target.secrets.get(name).map_or(name, String::as_str);
         let secret = self.doors.secrets.get(name)?;
         Ok(endings.iter().position(|ending| secret.expose().ends_with(ending)))
+    }
+
+    /// Teaches the masker a value that must not be shown, such as a key in an answer. Do it before anything else is made
+    /// of the answer.
+    pub fn learn(&self, value: &str) {
+        self.doors.secrets.redactor().learn(value);
+    }
+
+    /// Gives the secret that the action is for. It is masked from here on, and when the action succeeds, later steps of
+    /// the run find it under the names that the runbook gives it. It is kept in memory only: after a crash it is asked for
+    /// with [`Action::recall`](super::Action::recall).
+    pub fn deliver(&self, secret: Secret) {
+        self.learn(secret.expose());
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
+    }
+
+    /// What was delivered.
+    pub fn delivered(&self) -> Option<Secret> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does a secret begin with these characters? At most eight of them: enough for the kind of a key (`sk_live_`), too few

@@ -26,6 +26,16 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::users::Count)
+        .with(clerk::users::List)
+        .with(clerk::users::Ban::new())
+        .with(clerk::users::Unban::new())
+        .with(clerk::users::Lock::new())
+        .with(clerk::users::Unlock::new())
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -69,7 +79,17 @@ mod tests {
         let expected = [
             "clerk.frontend_health",
             "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
+            "clerk.svix_portal",
+            "clerk.users.ban",
+            "clerk.users.count",
+            "clerk.users.list",
+            "clerk.users.lock",
+            "clerk.users.unban",
+            "clerk.users.unlock",
             "http.get",
             "http.request",
             "report.render",

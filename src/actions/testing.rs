@@ -224,6 +224,11 @@ impl Bench {
         &self.doors.artifacts
     }
 
+    /// The text as it would be logged.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.doors.secrets.redactor().mask(text).into_owned()
+    }
+
     pub(super) fn saved(&self) -> Vec<Value> {
         self.notes.saved.lock().unwrap().clone()
     }

@@ -123,6 +123,10 @@ impl WorldState {
             self.now = self.now.max(at);
             match due {
                 Due::Moment(index) => self.moment(index),
+                Due::People(flow) => {
+                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
+                    self.people.flow(flow, at, open);
+                }
                 Due::Vercel(due) => {
                     if let Some(told) = self.vercel.come(due, self.now) {
                         self.tell(told);
@@ -233,6 +237,10 @@ impl WorldState {
                 change.kind()
             }
             Change::Vercel(change) => self.vercel.change(change, self.now),
+            Change::People(change) => {
+                self.people.change(change, self.now);
+                change.kind()
+            }
         };
         *self.writes.entry(kind).or_default() += 1;
     }
