@@ -7,7 +7,9 @@ mod scalar;
 #[cfg(test)]
 mod sending;
 pub mod shell;
+pub mod sql;
 pub mod status;
+pub mod svix;
 #[cfg(test)]
 mod testing;
 pub mod vercel;
@@ -37,6 +39,15 @@ pub fn builtin() -> Registry {
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
+        .with(svix::Endpoints)
+        .with(svix::EndpointEnable)
+        .with(svix::Stats)
+        .with(svix::Attempts)
+        .with(svix::Resend)
+        .with(svix::Recover)
+        .with(svix::ReplayMissing)
+        .with(sql::Query)
+        .with(sql::Execute)
         .with(report::Render)
 }
 
@@ -83,7 +94,16 @@ mod tests {
             "http.request",
             "report.render",
             "shell",
+            "sql.execute",
+            "sql.query",
             "status.check",
+            "svix.attempts",
+            "svix.endpoint.enable",
+            "svix.endpoints",
+            "svix.recover",
+            "svix.replay_missing",
+            "svix.resend",
+            "svix.stats",
             "vercel.env.remove",
             "vercel.env.set",
             "vercel.redeploy",
