@@ -10,7 +10,9 @@ mod scalar;
 mod sending;
 pub mod shell;
 pub mod slack;
+pub mod sql;
 pub mod status;
+pub mod svix;
 #[cfg(test)]
 mod testing;
 pub mod vercel;
@@ -30,6 +32,16 @@ pub fn builtin() -> Registry {
         .with(clerk::FrontendHealth)
         .with(clerk::SessionRefresh)
         .with(clerk::Instance)
+        .with(clerk::users::Count)
+        .with(clerk::users::List)
+        .with(clerk::users::Ban::new())
+        .with(clerk::users::Unban::new())
+        .with(clerk::users::Lock::new())
+        .with(clerk::users::Unlock::new())
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -38,6 +50,15 @@ pub fn builtin() -> Registry {
         .with(pagerduty::Acknowledge)
         .with(pagerduty::Resolve)
         .with(pagerduty::Change)
+        .with(svix::Endpoints)
+        .with(svix::EndpointEnable)
+        .with(svix::Stats)
+        .with(svix::Attempts)
+        .with(svix::Resend)
+        .with(svix::Recover)
+        .with(svix::ReplayMissing)
+        .with(sql::Query)
+        .with(sql::Execute)
         .with(report::Render)
 }
 
@@ -69,8 +90,18 @@ mod tests {
         let expected = [
             "clerk.frontend_health",
             "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
             "clerk.session_refresh",
+            "clerk.svix_portal",
+            "clerk.users.ban",
+            "clerk.users.count",
+            "clerk.users.list",
+            "clerk.users.lock",
+            "clerk.users.unban",
+            "clerk.users.unlock",
             "http.get",
             "http.probe",
             "http.request",
@@ -81,8 +112,17 @@ mod tests {
             "report.render",
             "shell",
             "slack.post",
+            "sql.execute",
+            "sql.query",
             "status.check",
             "status.wait",
+            "svix.attempts",
+            "svix.endpoint.enable",
+            "svix.endpoints",
+            "svix.recover",
+            "svix.replay_missing",
+            "svix.resend",
+            "svix.stats",
             "vercel.env.remove",
             "vercel.env.set",
             "vercel.redeploy",
