@@ -24,6 +24,9 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::sessions::Count)
+        .with(clerk::sessions::RevokeUser)
+        .with(clerk::sessions::RevokeAll)
         .with(clerk::users::Count)
         .with(clerk::users::List)
         .with(clerk::users::Ban::new())
@@ -65,6 +68,9 @@ mod tests {
             "clerk.frontend_health",
             "clerk.instance",
             "clerk.ping",
+            "clerk.sessions.count",
+            "clerk.sessions.revoke_all",
+            "clerk.sessions.revoke_user",
             "clerk.users.ban",
             "clerk.users.count",
             "clerk.users.list",

@@ -6,6 +6,7 @@ mod instance;
 mod percent;
 mod ping;
 mod rows;
+pub mod sessions;
 pub mod users;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
