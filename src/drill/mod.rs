@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod database;
 mod faults;
 mod observed;
 mod pagerduty;
@@ -21,6 +22,7 @@ mod vercel;
 mod world;
 
 pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
@@ -28,4 +30,5 @@ pub use scenario::{
     PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
+pub use svix::SvixSetting;
 pub use world::World;

@@ -58,6 +58,12 @@ pub enum WriteKind {
     UserUnlocked,
     /// A user's password was marked as stolen.
     PasswordCompromised,
+    /// A webhook endpoint was enabled or disabled.
+    EndpointSwitched,
+    /// Webhooks were ordered to be sent again.
+    ReplayOrdered,
+    /// One webhook was ordered to be sent again.
+    MessageResent,
 }
 
 /// Why a request was not answered as asked.
@@ -151,6 +157,8 @@ pub struct Observed {
     pub happenings: Vec<Happening>,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// How many of Clerk's users no webhook has told of.
+    pub users_untold: usize,
 }
 
 /// The sessions of Clerk's users.
@@ -196,6 +204,10 @@ impl Observed {
                 opened: world.people.opened(),
                 left_of_the_opened: world.people.left_of_the_opened(),
             },
+            users_untold: (0..)
+                .zip(world.people.made())
+                .filter(|(user, made)| world.mail.arrived(*user, *made, world.now).is_none())
+                .count(),
         }
     }
 }

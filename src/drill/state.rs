@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::clerk::{self, Flow, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Mode, PageState, Scenario, StandIn};
+use super::svix::{self, Mail};
 use super::{faults, vercel};
 use crate::base::Timestamp;
 use crate::base::clock::after;
@@ -18,6 +19,8 @@ use crate::base::clock::after;
 pub(super) enum Change {
     /// Something about Clerk's users or their sessions.
     People(clerk::Change),
+    /// Something about the webhooks that Svix carries.
+    Svix(svix::Change),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -70,6 +73,8 @@ pub(super) struct WorldState {
     seen_by_faults: Vec<u32>,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
+    /// The webhooks that tell of these users.
+    pub(super) mail: Mail,
 }
 
 /// Something that time brings.
@@ -83,6 +88,8 @@ impl WorldState {
     /// The world before anything happened.
     pub(super) fn new(scenario: Arc<Scenario>) -> Self {
         let starts = scenario.starts;
+        let people = Population::new(scenario.world.clerk.clone(), starts);
+        let mail = Mail::new(scenario.world.svix.clone(), starts, &people.made());
         let mut world = Self {
             now: starts,
             next_moment: 0,
@@ -95,7 +102,8 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
-            people: Population::new(scenario.world.clerk.clone(), starts),
+            people,
+            mail,
             scenario: Arc::clone(&scenario),
         };
         world.advance(starts);
@@ -234,6 +242,10 @@ impl WorldState {
         let kind = match change {
             Change::People(change) => {
                 self.people.change(change, self.now);
+                change.kind()
+            }
+            Change::Svix(change) => {
+                self.mail.change(change, self.now, &self.people.made());
                 change.kind()
             }
             Change::Vercel(change) => self.vercel.change(change, self.now),

@@ -340,7 +340,8 @@ impl Filter {
     }
 }
 
-fn user_id(user: User) -> String {
+/// A user's id.
+pub(in crate::drill) fn user_id(user: User) -> String {
     format!("user_drill{:07}", user + 1)
 }
 

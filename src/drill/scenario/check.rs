@@ -56,7 +56,7 @@ impl Check<'_> {
                 );
             }
         }
-        for (stand_in, secret) in [(StandIn::Clerk, "clerk"), (StandIn::Vercel, "vercel")] {
+        for (stand_in, secret) in [(StandIn::Clerk, "clerk"), (StandIn::Vercel, "vercel"), (StandIn::Svix, "svix")] {
             if scenario.plays(stand_in) && !scenario.secrets.contains_key(secret) {
                 let message = format!("the stand-in `{stand_in}` needs the secret `{secret}` to know whom to refuse");
                 self.say(

@@ -50,6 +50,8 @@ pub struct Expect {
     pub sessions_left: Option<u32>,
     /// How many requests the vendors may have refused because there were too many.
     pub throttled_at_most: Option<u32>,
+    /// How many of Clerk's users no webhook may have told of at the end.
+    pub users_untold: Option<usize>,
 }
 
 /// What may be left standing.
@@ -101,6 +103,9 @@ impl Expect {
         let throttled = seen.refused.iter().filter(|refused| refused.status == Some(429)).count();
         if self.throttled_at_most.is_some_and(|most| throttled > most as usize) {
             missed.push(format!("{throttled} requests were one too many for a vendor's limit"));
+        }
+        if let Some(expected) = self.users_untold.filter(|expected| *expected != seen.users_untold) {
+            missed.push(format!("no webhook has told of {} users, and it should be {expected}", seen.users_untold));
         }
         missed
     }

@@ -6,6 +6,8 @@ use serde_yaml::Spanned;
 
 use crate::base::HumanDuration;
 use crate::drill::clerk::ClerkSetting;
+use crate::drill::database::DatabaseSetting;
+use crate::drill::svix::SvixSetting;
 
 /// How the stand-ins are set up.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -21,6 +23,11 @@ pub struct Setting {
     /// The instance at Clerk.
     #[serde(default)]
     pub clerk: ClerkSetting,
+    /// How its webhooks fare.
+    #[serde(default)]
+    pub svix: SvixSetting,
+    /// The customer's database; none, when it is left out.
+    pub database: Option<DatabaseSetting>,
 }
 
 /// Which family of status page is played.
