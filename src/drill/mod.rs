@@ -20,7 +20,7 @@ mod svix;
 mod vercel;
 mod world;
 
-pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{

@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::{Error as YamlError, Spanned};
 
-use super::clerk::ClerkSetting;
+use super::clerk::{ClerkSetting, KeysByHand};
 use super::observed::Observed;
 use crate::base::diagnostic::nearest;
 use crate::base::{Code, Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
@@ -247,6 +247,8 @@ pub struct Moment {
     pub slack: Option<Mode>,
     /// PagerDuty from then on.
     pub pagerduty: Option<Mode>,
+    /// What somebody does with the keys of Clerk's instance in its dashboard.
+    pub clerk_keys: Option<KeysByHand>,
     /// The status page from then on.
     pub status_page: Option<PageChange>,
     /// What to tell people about it.
@@ -600,6 +602,7 @@ impl Check<'_> {
             }
         }
         self.setting(scenario);
+        self.keys(scenario);
         self.timeline(&scenario.timeline);
         for fault in &scenario.faults {
             self.fault(scenario, fault);
@@ -625,6 +628,19 @@ impl Check<'_> {
                 self.say(span_of(&app.project), Code::UnknownProject, message, format!("write `{}`", vercel.project));
             }
             (None | Some(_), None | Some(_)) => {}
+        }
+    }
+
+    /// Keys are named as the scenario's secrets are.
+    fn keys(&mut self, scenario: &Scenario) {
+        let by_hand = scenario.timeline.iter().filter_map(|moment| moment.clerk_keys.as_ref());
+        let named = by_hand.flat_map(|done| done.add.iter().chain(&done.delete));
+        for name in named.chain(&scenario.world.clerk.other_keys) {
+            if !scenario.secrets.contains_key(name) {
+                let names: Vec<&str> = scenario.secrets.keys().map(String::as_str).collect();
+                let message = format!("the scenario has no secret `{name}`");
+                self.say(self.word(name), Code::UnknownSecret, message, known(name, &names));
+            }
         }
     }
 
@@ -728,7 +744,7 @@ fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
     }
 }
 
-fn known(wrong: &str, expected: &[&'static str]) -> String {
+fn known(wrong: &str, expected: &[&str]) -> String {
     match nearest(wrong, expected.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", expected.join(", ")),

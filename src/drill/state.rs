@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::clerk::{self, Flow, Population};
+use super::clerk::{self, Flow, KeyChange, Keys, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Mode, PageState, Scenario, StandIn};
 use super::{faults, vercel};
@@ -18,6 +18,8 @@ use crate::base::clock::after;
 pub(super) enum Change {
     /// Something about Clerk's users or their sessions.
     People(clerk::Change),
+    /// Something about the keys of Clerk's instance.
+    Keys(KeyChange),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -68,6 +70,8 @@ pub(super) struct WorldState {
     pub(super) refused: Vec<Refused>,
     pub(super) happenings: Vec<Happening>,
     seen_by_faults: Vec<u32>,
+    /// The keys of Clerk's instance.
+    pub(super) keys: Keys,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
 }
@@ -95,6 +99,7 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
+            keys: Keys::new(&scenario.world.clerk, &scenario.secrets),
             people: Population::new(scenario.world.clerk.clone(), starts),
             scenario: Arc::clone(&scenario),
         };
@@ -211,6 +216,9 @@ impl WorldState {
                 self.page.incident.clone_from(&page.incident);
             }
         }
+        if let Some(done) = &moment.clerk_keys {
+            told.extend(self.keys.by_hand(done, &scenario.secrets, self.now));
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
@@ -231,6 +239,10 @@ impl WorldState {
             Change::People(change) => {
                 self.people.change(change, self.now);
                 change.kind()
+            }
+            Change::Keys(change) => {
+                self.keys.change(change, self.now);
+                WriteKind::KeyRotated
             }
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
