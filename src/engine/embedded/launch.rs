@@ -182,7 +182,9 @@ impl Embedded {
     /// A key that was refused may have been typed wrongly: before the next try it is asked for again.
     pub(super) fn distrust_typed(&self, path: &StepPath) {
         let state = &self.parts.state;
-        let (Does::Action { uses, .. }, Some(names)) = (&self.written(path).does, state.secrets_of(path)) else { return };
+        let (Does::Action { uses, .. }, Some(names)) = (&self.written(path).does, state.secrets_of(path)) else {
+            return;
+        };
         let params = state.record(path).and_then(|record| record.params.as_ref()).map(Kept::value).unwrap_or_default();
         let contract = self.action(uses).map(|action| action.contract());
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
