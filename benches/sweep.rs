@@ -43,8 +43,17 @@ fn main() {
     let possible = as_f64(count) / taken.as_secs_f64();
     plain.end();
 
-    let mut table = Table::new(&["sweep", "took", "revoked", "revocations/s", "requests/s", "of the limit: requests", "429"]);
-    table.row(["plain requests, nothing else".to_owned(), shown(taken), "–".into(), "–".into(), format!("{possible:.0}"), "–".into(), "–".into()]);
+    let mut table =
+        Table::new(&["sweep", "took", "revoked", "revocations/s", "requests/s", "of the limit: requests", "429"]);
+    table.row([
+        "plain requests, nothing else".to_owned(),
+        shown(taken),
+        "–".into(),
+        "–".into(),
+        format!("{possible:.0}"),
+        "–".into(),
+        "–".into(),
+    ]);
 
     let vendor = Vendor::start(&folder, "free", users, 0, WITHOUT_LIMIT);
     let began = Instant::now();
@@ -78,11 +87,28 @@ fn main() {
         format!("{:.0}% of 95", kept * 100.0),
         throttled.to_string(),
     ]);
+    let began = Instant::now();
+    Vendor::start(&folder, "limited", users, 1000, speed).end();
+    let replayed = began.elapsed();
     table.print("signing everybody out; the limit beside it is the same client asking the same stand-in");
     let peak = memory::own_peak();
-    println!("\n  aims: {AIM} revocations/s without a limit, {:.0}% of the allowed rate with one, no 429", KEPT_UP * 100.0);
-    println!("  peak memory: {} without a limit, {} after all of this; at most 64 MiB", memory::mebibytes(peak_free), memory::mebibytes(peak));
-    println!("  kept: speed {}, rate {}, 429 {}, memory {}", revoked >= AIM, kept >= KEPT_UP, throttled == 0, peak.is_none_or(|peak| peak <= MOST_MEMORY));
+    println!(
+        "\n  aims: {AIM} revocations/s without a limit, {:.0}% of the allowed rate with one, no 429",
+        KEPT_UP * 100.0
+    );
+    println!(
+        "  peak memory: {} without a limit, {} after all of this; at most 64 MiB",
+        memory::mebibytes(peak_free),
+        memory::mebibytes(peak)
+    );
+    println!("  the stand-in's record of all requests is replayed in {}", shown(replayed));
+    println!(
+        "  kept: speed {}, rate {}, 429 {}, memory {}",
+        revoked >= AIM,
+        kept >= KEPT_UP,
+        throttled == 0,
+        peak.is_none_or(|peak| peak <= MOST_MEMORY)
+    );
 }
 
 /// The stand-in, until its input ends; then it says how many requests it refused as one too many.

@@ -30,9 +30,7 @@ fn a_killed_sweep_goes_on_with_the_page_it_was_at() {
     let mut kills = 0;
     // In the second page and in the fourth: so many users have been looked at, and a checkpoint is some way back.
     for looked_at in [PAGE + 200, 3 * PAGE + 350] {
-        until("it is in the middle of a page", || {
-            looks(&place) >= looked_at || child.try_wait().unwrap().is_some()
-        });
+        until("it is in the middle of a page", || looks(&place) >= looked_at || child.try_wait().unwrap().is_some());
         assert!(child.try_wait().unwrap().is_none(), "it was over before it could be killed");
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,5 +1,7 @@
 //! Clerk's Backend API: whose key it is, how often it may be asked, and who answers.
 
+mod filter;
+mod numbers;
 mod people;
 mod population;
 mod setting;
