@@ -6,6 +6,8 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod database;
+mod drip;
 mod faults;
 mod observed;
 mod pagerduty;
@@ -21,12 +23,14 @@ mod vercel;
 mod world;
 
 pub use clerk::{ClerkEnvironment, ClerkSetting};
-pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
+pub use database::{DatabaseSetting, UsersTable};
+pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
-    Aliased, AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment,
-    PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
+    Aliased, AppSetting, Behaviour, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode,
+    Moment, PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
+pub use svix::SvixSetting;
 pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::World;
