@@ -95,13 +95,8 @@ impl ActionContext {
     /// Whoever cancels waits for a while, and no longer.
     #[must_use]
     pub fn undisturbed(&self) -> Self {
-        Self {
-            target: self.target.clone(),
-            doors: Arc::clone(&self.doors),
-            checkpoints: Arc::clone(&self.checkpoints),
-            cancel: CancellationToken::new(),
-            delivered: Mutex::default(),
-        }
+        let (doors, checkpoints) = (Arc::clone(&self.doors), Arc::clone(&self.checkpoints));
+        Self::new(self.target.clone(), doors, checkpoints, CancellationToken::new())
     }
 
     /// The run, the step, the try.
