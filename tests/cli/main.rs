@@ -30,6 +30,7 @@ mod records;
 mod reference;
 mod runs;
 mod schema;
+mod secrets;
 mod stale;
 mod support;
 mod testing;
