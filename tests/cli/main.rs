@@ -9,6 +9,7 @@ mod drills;
 mod explanations;
 mod flow;
 mod fmt;
+mod front_door;
 mod game_day;
 mod gates;
 mod hostile;
