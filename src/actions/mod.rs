@@ -21,9 +21,19 @@ pub fn builtin() -> Registry {
         .with(status::Check)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(vercel::EnvList)
+        .with(vercel::EnvGet)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
+        .with(vercel::ProjectFacts)
+        .with(vercel::Deployments)
+        .with(vercel::DeploymentFacts)
         .with(vercel::Redeploy)
+        .with(vercel::Promote)
+        .with(vercel::Rollback)
+        .with(vercel::Cancel)
+        .with(vercel::BuildLog)
+        .with(vercel::EdgeConfigSet)
         .with(report::Render)
 }
 
@@ -60,9 +70,19 @@ mod tests {
             "report.render",
             "shell",
             "status.check",
+            "vercel.build_log",
+            "vercel.cancel",
+            "vercel.deployment",
+            "vercel.deployments",
+            "vercel.edge_config.set",
+            "vercel.env.get",
+            "vercel.env.list",
             "vercel.env.remove",
             "vercel.env.set",
+            "vercel.project",
+            "vercel.promote",
             "vercel.redeploy",
+            "vercel.rollback",
         ];
         assert_eq!(names, expected);
     }
