@@ -202,3 +202,105 @@ impl Action for Deployments {
         vec![scope.token_is_taken(&params.secret), scope.project_is_seen(&params.secret)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::testing::{Answer, Bench, Seen, faults};
+    use super::*;
+    use crate::action::ErrorKind;
+    use serde_json::{Value, json};
+
+    fn params(more: Value) -> VercelDeploymentsParams {
+        let mut params = json!({ "project": "shop", "team": "acme" });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(params).unwrap()
+    }
+
+    /// A project with 250 deployments, made a second apart; the newest serves.
+    fn answer(seen: &Seen) -> Answer {
+        if seen.path == "/v9/projects/shop" {
+            let targets = json!({ "production": { "id": "dpl_250" } });
+            return Answer::json(200, &json!({ "id": "prj_1", "name": "shop", "targets": targets }));
+        }
+        if seen.path.starts_with("/v13/deployments/") {
+            return Answer::json(200, &json!({ "createdAt": 250_000 }));
+        }
+        let query = |name: &str| {
+            seen.query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).map(str::to_owned)
+        };
+        let until = query("until").map_or(i64::MAX, |until| until.parse().unwrap());
+        let candidates = query("rollbackCandidate").is_some();
+        let rows: Vec<Value> = (1..=250_i64)
+            .rev()
+            .filter(|number| number * 1000 < until && !(candidates && *number == 250))
+            .take(query("limit").unwrap().parse().unwrap())
+            .map(|number| {
+                json!({
+                    "uid": format!("dpl_{number}"), "created": number * 1000, "state": "READY", "target": "production",
+                    "isRollbackCandidate": number < 250, "aliasAssigned": number * 1000 + 9,
+                    "meta": { "githubCommitSha": "abc", "githubCommitMessage": "fix: one\n\nmore" },
+                })
+            })
+            .collect();
+        let last = rows.last().map(|row| row["created"].clone()).filter(|_| rows.len() == 100);
+        Answer::json(200, &json!({ "deployments": rows, "pagination": { "count": rows.len(), "next": last } }))
+    }
+
+    #[tokio::test]
+    async fn pages_are_read_to_the_limit_and_no_further() {
+        for (limit, expected, more, pages) in
+            [(20, 20, true, 1), (100, 100, true, 1), (240, 240, true, 3), (1000, 250, false, 3)]
+        {
+            let bench = Bench::with(answer).await;
+            let output = Deployments.run(&bench.cx(), params(json!({ "limit": limit }))).await.unwrap();
+            assert_eq!((output.deployments.len(), output.more), (expected, more), "{limit}");
+            let read = bench
+                .seen()
+                .into_iter()
+                .filter(|seen| seen.path == "/v7/deployments" && !seen.query.contains("rollbackCandidate"));
+            assert_eq!(read.count(), pages, "{limit}");
+        }
+        let bench = Bench::with(answer).await;
+        let output = Deployments.run(&bench.cx(), params(json!({ "limit": 2 }))).await.unwrap();
+        assert_eq!((output.serving.as_deref(), output.previous.as_deref()), (Some("dpl_250"), Some("dpl_249")));
+        let (first, second) = (&output.deployments[0], &output.deployments[1]);
+        assert_eq!((first.serves, first.rollback_candidate, second.serves), (true, false, false));
+        assert_eq!(
+            (second.subject.as_deref(), second.created_at.as_deref()),
+            (Some("fix: one"), Some("1970-01-01T00:04:09Z"))
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_is_in_the_request() {
+        let bench = Bench::with(answer).await;
+        let wanted = json!({ "target": "production", "state": ["READY", "ERROR"], "rollback_candidate": true,
+            "since": "1970-01-01T00:00:01Z", "before": "1970-01-01T00:00:09Z" });
+        Deployments.run(&bench.cx(), params(wanted)).await.unwrap();
+        let seen = bench.seen().remove(1);
+        assert_eq!(
+            seen.query,
+            "slug=acme&projectId=prj_1&target=production&state=READY%2CERROR&rollbackCandidate=true&since=1000&until=9000&limit=100"
+        );
+        for wrong in [json!({ "state": ["ready"] }), json!({ "since": "yesterday" }), json!({ "limit": 0 })] {
+            let error = Deployments.run(&Bench::new().cx(), params(wrong)).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidParams);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_fault_has_its_kind() {
+        for (answer, kind) in faults() {
+            let told = format!("{answer:?}");
+            let bench = Bench::with(move |_| answer.clone()).await;
+            let error = Deployments.run(&bench.cx(), params(json!({}))).await.unwrap_err();
+            assert_eq!((error.kind, bench.seen().len()), (kind, 1), "{told}");
+        }
+        let bench = Bench::with(|seen| match seen.path.as_str() {
+            "/v7/deployments" => Answer::json(200, &json!({ "deployments": 1 })),
+            _ => answer(seen),
+        });
+        let error = Deployments.run(&bench.await.cx(), params(json!({}))).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidResponse);
+    }
+}

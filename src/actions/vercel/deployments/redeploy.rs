@@ -416,14 +416,18 @@ mod tests {
                         return self.create.remove(0);
                     }
                     assert!(seen.query.contains("forceNew=1"));
-                    self.project["targets"]["production"]["id"] = json!("dpl_new");
                     self.made = Some(json!({ "uid": "dpl_new", "state": "BUILDING", "meta": seen.body["meta"] }));
                     Answer::json(200, &json!({ "id": "dpl_new", "url": "shop-new.vercel.app", "readyState": "QUEUED" }))
                 }
+                "POST /v1/projects/prj_1/rolling-release/complete" => Answer::json(200, &json!({})),
                 "GET /v13/deployments/dpl_new" => {
                     let place = self.polls.min(self.states.len() - 1);
                     self.polls += 1;
-                    self.states[place].clone()
+                    let state = self.states[place].clone();
+                    if format!("{state:?}").contains("PROMOTED") {
+                        self.project["targets"]["production"]["id"] = json!("dpl_new");
+                    }
+                    state
                 }
                 _ => {
                     let (kind, id) = match line.as_str() {
@@ -509,6 +513,8 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Unauthorized);
         let output = Redeploy.run(&bench.again(), params()).await.unwrap();
         assert_eq!(output.previous, "dpl_old");
+        let output = Redeploy.run(&bench.again(), params()).await.unwrap();
+        assert_eq!(output.previous, "dpl_old", "although the new one serves by now");
         assert_eq!(bench.lines().iter().filter(|line| line.starts_with("POST")).count(), 1);
     }
 
@@ -560,6 +566,39 @@ mod tests {
             Redeploy.run(&bench.cx(), params()).await.unwrap();
             assert!(bench.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
         }
+    }
+
+    #[tokio::test]
+    async fn domains_that_do_not_come_are_fetched_by_a_promote() {
+        let bench = bench(World::new(vec![is("READY")])).await;
+        Redeploy.run(&bench.cx(), params()).await.unwrap();
+        assert!(bench.said().iter().any(|said| said.contains("its domains have not come in 3m")), "{:?}", bench.said());
+        assert!(bench.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_was_built_and_never_served_is_not_taken_up_again() {
+        let world = World::new(vec![with(json!({ "aliasError": { "message": "taken" } })), serving()]);
+        let bench = bench(world).await;
+        assert_eq!(Redeploy.run(&bench.cx(), params()).await.unwrap_err().kind, ErrorKind::Failed);
+        assert_eq!(bench.saved().pop().unwrap()["dead"], json!(["dpl_new"]));
+        bench.lines();
+        // The list still shows it as READY, and it is ours.
+        Redeploy.run(&bench.again(), params()).await.unwrap();
+        assert_eq!(bench.lines().iter().filter(|line| line.starts_with("POST /v13")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rolling_release_is_completed_where_that_is_wanted() {
+        let rolling = with(json!({ "readySubstate": "ROLLING", "aliasAssigned": true }));
+        let world =
+            World::new(vec![is("BUILDING"), rolling, serving()]).with("rollingRelease", json!({ "stages": [] }));
+        let bench = bench(world).await;
+        let wanted = VercelRedeployParams { rolling: Rolling::Complete, ..params() };
+        assert!(format!("{:?}", Redeploy.describe(&wanted)).contains("rolling-release/complete"));
+        Redeploy.run(&bench.cx(), wanted).await.unwrap();
+        let completed = bench.seen().into_iter().find(|seen| seen.path.ends_with("/rolling-release/complete")).unwrap();
+        assert_eq!(completed.body, json!({ "canaryDeploymentId": "dpl_new" }));
     }
 
     #[tokio::test]

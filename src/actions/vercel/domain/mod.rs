@@ -5,6 +5,8 @@ mod moving;
 mod project;
 mod promote;
 mod rollback;
+#[cfg(test)]
+mod tests;
 
 pub(super) use facts::{Project, rolling};
 pub(super) use moving::Way;
