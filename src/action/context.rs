@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{ActionError, ErrorKind};
-use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::base::clock::after;
+use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, Secret, SecretStore, StepPath, Timestamp};
+use crate::{database, http, process};
+
+/// Shorter waits for a vendor's limit are not worth a line.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// How much of a secret's beginning may be asked about.
+const LONGEST_PREFIX: usize = 8;
 
 /// The ways to the world, made once for a run. A drill gives other ones to the same engine and the same actions.
 pub struct Doors {
@@ -18,6 +24,8 @@ pub struct Doors {
     pub http: http::Client,
     /// Starts processes.
     pub processes: Arc<dyn process::Processes>,
+    /// Runs statements in databases.
+    pub databases: Arc<dyn database::Databases>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Holds the secrets.
@@ -69,6 +77,7 @@ pub struct ActionContext {
     doors: Arc<Doors>,
     checkpoints: Arc<dyn Checkpoints>,
     cancel: CancellationToken,
+    delivered: Mutex<Option<Secret>>,
 }
 
 impl ActionContext {
@@ -79,7 +88,7 @@ impl ActionContext {
         checkpoints: Arc<dyn Checkpoints>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { target, doors, checkpoints, cancel }
+        Self { target, doors, checkpoints, cancel, delivered: Mutex::default() }
     }
 
     /// The run, the step, the try.
@@ -87,13 +96,73 @@ impl ActionContext {
         &self.target
     }
 
-    /// Sends a request and reads the whole answer. Ends early when the run is cancelled.
+    /// Sends a request and reads the whole answer. Waits first when the vendor's limit says so, by the clock of the run.
+    /// Ends early when the run is cancelled.
     pub async fn send(&self, request: http::Request) -> Result<http::Response, ActionError> {
+        self.send_before(request, Timestamp::MAX).await?.map_err(ActionError::from)
+    }
+
+    /// [`ActionContext::send`] that gives up rather than wait for its turn until after `end`.
+    pub(super) async fn send_before(
+        &self,
+        request: http::Request,
+        end: Timestamp,
+    ) -> Result<Result<http::Response, http::HttpError>, ActionError> {
+        let Some(limit) = request.limit.clone() else { return self.exchange(request).await };
+        let place = self.wait_for_turn(&limit, end).await?;
+        let answer = self.exchange(request).await?;
+        let (limits, now) = (self.doors.http.limits(), self.now());
+        match &answer {
+            Ok(response) if response.status == 429 => {
+                limits.refused(&limit, &place, now, response.retry_after(now));
+            }
+            Ok(_) => limits.accepted(&limit, &place, now),
+            Err(_) => {}
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: http::Request) -> Result<Result<http::Response, http::HttpError>, ActionError> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(ActionError::cancelled()),
-            answer = self.doors.http.send(request) => answer.map_err(ActionError::from),
+            answer = self.doors.http.send(request) => Ok(answer),
         }
+    }
+
+    async fn wait_for_turn(&self, limit: &http::Limit, end: Timestamp) -> Result<http::Place, ActionError> {
+        let mut place = http::Place::default();
+        let mut told = false;
+        loop {
+            let now = self.now();
+            let wait = self.doors.http.limits().reserve(limit, &mut place, now);
+            if wait.is_zero() {
+                return Ok(place);
+            }
+            if after(now, wait) > end {
+                let mut error = ActionError::new(
+                    ErrorKind::RateLimited,
+                    format!("`{}` takes no request for {}; nothing was sent", limit.key, HumanDuration(wait)),
+                );
+                error.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+                return Err(error);
+            }
+            if !told && wait >= WORTH_TELLING {
+                self.progress(format!("waits {}: `{}` takes no request before", HumanDuration(wait), limit.key));
+                told = true;
+            }
+            self.sleep(wait).await?;
+        }
+    }
+
+    /// The part of a limit's stated rate that is used now: 1, and less after a 429, down to a sixteenth.
+    pub fn share(&self, limit: &http::Limit) -> f64 {
+        self.doors.http.limits().share(&limit.key)
+    }
+
+    /// How many requests a second leave at most now for this limit; `None` when it states no number.
+    pub fn rate(&self, limit: &http::Limit) -> Option<f64> {
+        self.doors.http.limits().rate(limit)
     }
 
     /// Sends a request whose answer must be 2xx and JSON; an empty answer reads as `null`.
@@ -116,6 +185,11 @@ impl ActionContext {
             process::Spool::new(self.artifacts().to_owned(), self.target.step.as_str(), self.target.attempt)
         });
         Ok(self.doors.processes.run(spec, self.cancel.clone()).await?)
+    }
+
+    /// Runs one statement in a database. When the run is cancelled, it is stopped there first.
+    pub async fn query(&self, query: database::Query) -> Result<database::Table, ActionError> {
+        Ok(self.doors.databases.query(query, self.cancel.clone()).await?)
     }
 
     /// Was the action told to stop? What it returns after that counts only if it succeeded.
@@ -142,6 +216,43 @@ impl ActionContext {
         let name = self.target.secrets.get(name).map_or(name, String::as_str);
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
+    }
+
+    /// Which of these public endings a secret's value has. Some keys carry the region of their account so.
+    pub fn secret_ending(&self, name: &str, endings: &[&str]) -> Result<Option<usize>, ActionError> {
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
+        let secret = self.doors.secrets.get(name)?;
+        Ok(endings.iter().position(|ending| secret.expose().ends_with(ending)))
+    }
+
+    /// Teaches the masker a value that must not be shown, such as a key in an answer. Do it before anything else is made
+    /// of the answer.
+    pub fn learn(&self, value: &str) {
+        self.doors.secrets.redactor().learn(value);
+    }
+
+    /// Gives the secret that the action is for. It is masked from here on, and when the action succeeds, later steps of
+    /// the run find it under the names that the runbook gives it. It is kept in memory only: after a crash it is asked for
+    /// with [`Action::recall`](super::Action::recall).
+    pub fn deliver(&self, secret: Secret) {
+        self.learn(secret.expose());
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
+    }
+
+    /// What was delivered.
+    pub fn delivered(&self) -> Option<Secret> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Does a secret begin with these characters? At most eight of them: enough for the kind of a key (`sk_live_`), too few
+    /// to learn anything else.
+    pub fn secret_begins(&self, name: &str, prefix: &str) -> Result<bool, ActionError> {
+        if prefix.len() > LONGEST_PREFIX {
+            let most = format!("the first {LONGEST_PREFIX} characters of a secret may be asked for, no more");
+            return Err(ActionError::new(ErrorKind::Internal, most));
+        }
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
+        Ok(self.doors.secrets.get(name)?.expose().starts_with(prefix))
     }
 
     /// The text with references in the place of secrets. A checkpoint that is to be sent again must hold these: the
@@ -186,6 +297,34 @@ impl ActionContext {
     /// The folder for files that the run leaves behind.
     pub fn artifacts(&self) -> &std::path::Path {
         &self.doors.artifacts
+    }
+}
+
+impl From<database::DatabaseError> for ActionError {
+    fn from(error: database::DatabaseError) -> Self {
+        use database::{DatabaseError, Refusal};
+        let (kind, uncertain) = match &error {
+            DatabaseError::Statement(_) | DatabaseError::Url(_) | DatabaseError::SameName(_) => {
+                (ErrorKind::InvalidParams, false)
+            }
+            DatabaseError::Unreadable { .. } => (ErrorKind::InvalidParams, false),
+            DatabaseError::Unreachable { uncertain, .. } => (ErrorKind::Network, *uncertain),
+            DatabaseError::Timeout { uncertain, .. } => (ErrorKind::Timeout, *uncertain),
+            DatabaseError::Refused { refusal, .. } => match refusal {
+                Refusal::Unauthorized => (ErrorKind::Unauthorized, false),
+                Refusal::Unwell => (ErrorKind::Server, false),
+                Refusal::TooLong => (ErrorKind::Timeout, false),
+                Refusal::Statement => (ErrorKind::Rejected, false),
+            },
+            DatabaseError::NoStandIn => (ErrorKind::Rejected, false),
+            DatabaseError::Cancelled => return Self::cancelled(),
+            DatabaseError::Secret(_) => (ErrorKind::Secret, false),
+        };
+        let code = match &error {
+            DatabaseError::Refused { code, .. } => Some(code.clone()),
+            _ => None,
+        };
+        Self { code, uncertain, ..Self::new(kind, error.to_string()) }
     }
 }
 

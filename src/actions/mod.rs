@@ -4,8 +4,12 @@ pub mod clerk;
 pub mod http;
 pub mod report;
 mod scalar;
+#[cfg(test)]
+mod sending;
 pub mod shell;
+pub mod sql;
 pub mod status;
+pub mod svix;
 #[cfg(test)]
 mod testing;
 pub mod vercel;
@@ -21,6 +25,17 @@ pub fn builtin() -> Registry {
         .with(status::Check)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::Instance)
+        .with(clerk::users::Count)
+        .with(clerk::users::List)
+        .with(clerk::users::Ban::new())
+        .with(clerk::users::Unban::new())
+        .with(clerk::users::Lock::new())
+        .with(clerk::users::Unlock::new())
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvList)
         .with(vercel::EnvGet)
         .with(vercel::EnvSet)
@@ -34,6 +49,15 @@ pub fn builtin() -> Registry {
         .with(vercel::Cancel)
         .with(vercel::BuildLog)
         .with(vercel::EdgeConfigSet)
+        .with(svix::Endpoints)
+        .with(svix::EndpointEnable)
+        .with(svix::Stats)
+        .with(svix::Attempts)
+        .with(svix::Resend)
+        .with(svix::Recover)
+        .with(svix::ReplayMissing)
+        .with(sql::Query)
+        .with(sql::Execute)
         .with(report::Render)
 }
 
@@ -64,12 +88,32 @@ mod tests {
         let names: Vec<_> = builtin().names().collect();
         let expected = [
             "clerk.frontend_health",
+            "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
+            "clerk.svix_portal",
+            "clerk.users.ban",
+            "clerk.users.count",
+            "clerk.users.list",
+            "clerk.users.lock",
+            "clerk.users.unban",
+            "clerk.users.unlock",
             "http.get",
             "http.request",
             "report.render",
             "shell",
+            "sql.execute",
+            "sql.query",
             "status.check",
+            "svix.attempts",
+            "svix.endpoint.enable",
+            "svix.endpoints",
+            "svix.recover",
+            "svix.replay_missing",
+            "svix.resend",
+            "svix.stats",
             "vercel.build_log",
             "vercel.cancel",
             "vercel.deployment",

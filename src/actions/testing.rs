@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{ActionContext, ActionError, Checkpoints, Doors, Reporter, Target};
 use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::{database, http, process};
 
 /// A request as the vendor saw it.
 #[derive(Debug, Clone)]
@@ -120,6 +120,7 @@ const MOVED: [&str; 9] = [
 /// One action's surroundings.
 pub(super) struct Bench {
     doors: Arc<Doors>,
+    address: Option<String>,
     notes: Arc<Notes>,
     seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) cancel: CancellationToken,
@@ -182,33 +183,14 @@ impl Bench {
     }
 
     fn leading_to(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
-        let mut origins = http::Origins::default();
-        if let Some(address) = address {
-            for origin in MOVED {
-                origins.set(origin, &address).unwrap();
-            }
-        }
-        origins.close();
-        let given = [
-            ("clerk", "sk_test_0123456789"),
-            ("clerk_platform", "ak_0123456789abcdef"),
-            ("vercel", "vc_0123456789"),
-            ("svix", "testsk_0123456789.us"),
-            ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
-            ("pagerduty", "0123456789abcdef0123456789abcdef"),
-        ];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(BTreeMap::from(given));
-        let secrets = Arc::new(secrets);
-        let doors = Doors {
-            http: http::Client::new(origins, Arc::clone(&secrets)),
-            processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
-            clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
-            secrets,
-            reporter: Arc::new(PlainReporter),
-            artifacts: fresh_folder(),
-        };
-        Self { doors: Arc::new(doors), notes: Arc::default(), seen, cancel: CancellationToken::new() }
+        let doors = Arc::new(doors(address.as_deref(), &[]));
+        Self { doors, address, notes: Arc::default(), seen, cancel: CancellationToken::new() }
+    }
+
+    /// The same surroundings with another value of a secret.
+    pub(super) fn with_secret(mut self, name: &str, value: &str) -> Self {
+        self.doors = Arc::new(doors(self.address.as_deref(), &[(name, value)]));
+        self
     }
 
     /// The context of a first try.
@@ -242,6 +224,11 @@ impl Bench {
         &self.doors.artifacts
     }
 
+    /// The text as it would be logged.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.doors.secrets.redactor().mask(text).into_owned()
+    }
+
     pub(super) fn saved(&self) -> Vec<Value> {
         self.notes.saved.lock().unwrap().clone()
     }
@@ -266,7 +253,37 @@ impl Drop for Bench {
     }
 }
 
-fn fresh_folder() -> std::path::PathBuf {
+fn doors(address: Option<&str>, besides: &[(&str, &str)]) -> Doors {
+    let mut origins = http::Origins::default();
+    if let Some(address) = address {
+        for origin in MOVED {
+            origins.set(origin, address).unwrap();
+        }
+    }
+    origins.close();
+    let given = [
+        ("clerk", "sk_test_0123456789"),
+        ("clerk_platform", "ak_0123456789abcdef"),
+        ("vercel", "vc_0123456789"),
+        ("svix", "testsk_0123456789.us"),
+        ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
+        ("pagerduty", "0123456789abcdef0123456789abcdef"),
+    ];
+    let given = given.iter().chain(besides).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(given.collect());
+    let secrets = Arc::new(secrets);
+    Doors {
+        http: http::Client::new(origins, Arc::clone(&secrets)),
+        processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
+        databases: Arc::new(database::RealDatabases::new(Arc::clone(&secrets))),
+        clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
+        secrets,
+        reporter: Arc::new(PlainReporter),
+        artifacts: fresh_folder(),
+    }
+}
+
+pub(super) fn fresh_folder() -> std::path::PathBuf {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     std::env::temp_dir().join(format!("runbook-actions-test-{}-{count}", std::process::id()))

@@ -46,6 +46,18 @@ pub enum WriteKind {
     Promoted,
     /// The project was rolled back.
     RolledBack,
+    /// A session was revoked by itself.
+    SessionRevoked,
+    /// Users were banned, by one request.
+    UsersBanned,
+    /// Users were unbanned, by one request.
+    UsersUnbanned,
+    /// A user was locked.
+    UserLocked,
+    /// A user was unlocked.
+    UserUnlocked,
+    /// A user's password was marked as stolen.
+    PasswordCompromised,
     /// A rolling release was given to everybody.
     RollingCompleted,
     /// Items of the Edge Config were set.
@@ -62,6 +74,10 @@ pub enum Why {
     Mode,
     /// The scenario has a fault for it.
     Fault,
+    /// The vendor grants only so much: its rate limit is used up, or the plan does not include it.
+    Granted,
+    /// It was about something that was there, and was gone by then.
+    Gone,
 }
 
 /// A request that was not answered as asked.
@@ -95,6 +111,12 @@ pub enum LeftStanding {
     BypassInForce(String),
     /// The project stays at a deployment until somebody promotes one.
     ProjectPinned(String),
+    /// So many users are banned who were not.
+    UsersBanned(u32),
+    /// So many users are no longer banned.
+    UsersUnbanned(u32),
+    /// So many users are locked.
+    UsersLocked(u32),
     /// The deployment that serves answers 500 on every route.
     BrokenServes(String),
     /// A deployment reaches a share of the customers only.
@@ -111,6 +133,9 @@ impl fmt::Display for LeftStanding {
             Self::VariableRemoved(key) => write!(f, "variable `{key}` was removed"),
             Self::BypassInForce(id) => write!(f, "the bypass is in force in deployment `{id}`"),
             Self::ProjectPinned(id) => write!(f, "the project is pinned to deployment `{id}`"),
+            Self::UsersBanned(count) => write!(f, "{count} users are banned who were not"),
+            Self::UsersUnbanned(count) => write!(f, "{count} users are no longer banned"),
+            Self::UsersLocked(count) => write!(f, "{count} users are locked"),
             Self::BrokenServes(id) => write!(f, "deployment `{id}` serves, and answers 500"),
             Self::RollingRelease(id) => write!(f, "deployment `{id}` reaches a share of the customers only"),
             Self::EdgeConfigChanged(key) => write!(f, "item `{key}` of the Edge Config was changed"),
@@ -137,6 +162,19 @@ pub struct Observed {
     pub refused: Vec<Refused>,
     /// What happened by itself, in order.
     pub happenings: Vec<Happening>,
+    /// Who is signed in.
+    pub sessions: Sessions,
+}
+
+/// The sessions of Clerk's users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Sessions {
+    /// How many of those that were live at the start still are.
+    pub left_of_the_start: u32,
+    /// How many were opened during the drill.
+    pub opened: u32,
+    /// How many of these are live.
+    pub left_of_the_opened: u32,
 }
 
 impl Observed {
@@ -166,6 +204,11 @@ impl Observed {
             requests: world.requests.clone(),
             refused: world.refused.clone(),
             happenings: world.happenings.clone(),
+            sessions: Sessions {
+                left_of_the_start: world.people.left_of_the_start(),
+                opened: world.people.opened(),
+                left_of_the_opened: world.people.left_of_the_opened(),
+            },
         }
     }
 }

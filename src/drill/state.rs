@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::clerk::{self, Flow, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Mode, PageState, Scenario, StandIn};
 use super::{faults, vercel};
@@ -15,6 +16,8 @@ use crate::base::clock::after;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
+    /// Something about Clerk's users or their sessions.
+    People(clerk::Change),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -65,12 +68,15 @@ pub(super) struct WorldState {
     pub(super) refused: Vec<Refused>,
     pub(super) happenings: Vec<Happening>,
     seen_by_faults: Vec<u32>,
+    /// Clerk's users and their sessions.
+    pub(super) people: Population,
 }
 
 /// Something that time brings.
 enum Due {
     Moment(usize),
     Vercel(vercel::Due),
+    People(Flow),
 }
 
 impl WorldState {
@@ -89,6 +95,7 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
+            people: Population::new(scenario.world.clerk.clone(), starts),
             scenario: Arc::clone(&scenario),
         };
         world.watch_sign_in();
@@ -117,6 +124,10 @@ impl WorldState {
             self.now = self.now.max(at);
             match due {
                 Due::Moment(index) => self.moment(index),
+                Due::People(flow) => {
+                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
+                    self.people.flow(flow, at, open);
+                }
                 Due::Vercel(due) => {
                     if let Some(told) = self.vercel.come(due, self.now) {
                         self.tell(told);
@@ -132,6 +143,9 @@ impl WorldState {
     pub(super) fn apply(&mut self, at: Timestamp, asked: &Asked) {
         self.advance(at);
         *self.requests.entry(asked.on).or_default() += 1;
+        if asked.on == StandIn::Clerk && clerk::is_counted(&asked.path, asked.status) {
+            self.people.count_request(self.now);
+        }
         if asked.on == StandIn::Vercel && asked.why.is_none() {
             self.vercel.asked(&asked.method, &asked.path, self.now);
         }
@@ -157,7 +171,13 @@ impl WorldState {
 
     /// What is there now that was not there at the start.
     pub(super) fn left_standing(&self) -> Vec<LeftStanding> {
-        self.vercel.left_standing(self.now)
+        let mut left = self.vercel.left_standing(self.now);
+        let (banned, unbanned) = self.people.bans_changed();
+        let locked = self.people.locked(self.now);
+        left.extend((banned > 0).then_some(LeftStanding::UsersBanned(banned)));
+        left.extend((unbanned > 0).then_some(LeftStanding::UsersUnbanned(unbanned)));
+        left.extend((locked > 0).then_some(LeftStanding::UsersLocked(locked)));
+        left
     }
 
     fn due(&self) -> Option<(Timestamp, Due)> {
@@ -172,6 +192,9 @@ impl WorldState {
         }
         if let Some((at, due)) = self.vercel.due() {
             offer(at, Due::Vercel(due));
+        }
+        if let Some((at, flow)) = self.people.next_due() {
+            offer(at, Due::People(flow));
         }
         first
     }
@@ -215,6 +238,10 @@ impl WorldState {
 
     fn change(&mut self, change: &Change) {
         let kind = match change {
+            Change::People(change) => {
+                self.people.change(change, self.now);
+                change.kind()
+            }
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
         *self.writes.entry(kind).or_default() += 1;

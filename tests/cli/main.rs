@@ -9,6 +9,7 @@ mod drills;
 mod explanations;
 mod flow;
 mod fmt;
+mod game_day;
 mod gates;
 mod hostile;
 mod language;
@@ -23,6 +24,7 @@ mod plan;
 mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
+mod proxy;
 mod records;
 mod reference;
 mod runs;
