@@ -2,11 +2,14 @@
 
 pub mod clerk;
 pub mod http;
+pub mod pagerduty;
 pub mod report;
+mod sampling;
 mod scalar;
 #[cfg(test)]
 mod sending;
 pub mod shell;
+pub mod slack;
 pub mod sql;
 pub mod status;
 pub mod svix;
@@ -21,10 +24,13 @@ pub fn builtin() -> Registry {
     Registry::default()
         .with(shell::Shell)
         .with(http::HttpGet)
+        .with(http::HttpProbe)
         .with(http::HttpRequest)
         .with(status::Check)
+        .with(status::Wait)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::SessionRefresh)
         .with(clerk::Instance)
         .with(clerk::users::Count)
         .with(clerk::users::List)
@@ -49,6 +55,11 @@ pub fn builtin() -> Registry {
         .with(vercel::Cancel)
         .with(vercel::BuildLog)
         .with(vercel::EdgeConfigSet)
+        .with(slack::Post)
+        .with(pagerduty::Trigger)
+        .with(pagerduty::Acknowledge)
+        .with(pagerduty::Resolve)
+        .with(pagerduty::Change)
         .with(svix::Endpoints)
         .with(svix::EndpointEnable)
         .with(svix::Stats)
@@ -93,6 +104,7 @@ mod tests {
             "clerk.ping",
             "clerk.platform.application",
             "clerk.platform.rotate_secret_key",
+            "clerk.session_refresh",
             "clerk.svix_portal",
             "clerk.users.ban",
             "clerk.users.count",
@@ -101,12 +113,19 @@ mod tests {
             "clerk.users.unban",
             "clerk.users.unlock",
             "http.get",
+            "http.probe",
             "http.request",
+            "pagerduty.acknowledge",
+            "pagerduty.change",
+            "pagerduty.resolve",
+            "pagerduty.trigger",
             "report.render",
             "shell",
+            "slack.post",
             "sql.execute",
             "sql.query",
             "status.check",
+            "status.wait",
             "svix.attempts",
             "svix.endpoint.enable",
             "svix.endpoints",
