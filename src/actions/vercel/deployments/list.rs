@@ -236,7 +236,7 @@ mod tests {
             .take(query("limit").unwrap().parse().unwrap())
             .map(|number| {
                 json!({
-                    "uid": format!("dpl_{number}"), "created": number * 1000, "state": "READY", "target": "production",
+                    "uid": format!("dpl_{number}"), "id": "other", "created": number * 1000, "createdAt": number * 1000, "state": "READY", "target": "production",
                     "isRollbackCandidate": number < 250, "aliasAssigned": number * 1000 + 9,
                     "meta": { "githubCommitSha": "abc", "githubCommitMessage": "fix: one\n\nmore" },
                 })

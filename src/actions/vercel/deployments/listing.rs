@@ -34,11 +34,11 @@ pub(in super::super) enum Filter<'f> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct Listed {
-    #[serde(alias = "id")]
     pub(in super::super) uid: String,
     #[serde(default)]
     pub(super) url: Option<String>,
-    #[serde(default, alias = "createdAt")]
+    /// Vercel says the same under `createdAt`.
+    #[serde(default)]
     pub(in super::super) created: i64,
     #[serde(default)]
     pub(super) target: Option<String>,
