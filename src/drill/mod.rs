@@ -26,9 +26,10 @@ pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
-    AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
-    PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
+    Aliased, AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment,
+    PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
 pub use svix::SvixSetting;
+pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::World;

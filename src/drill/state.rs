@@ -106,6 +106,7 @@ impl WorldState {
             mail,
             scenario: Arc::clone(&scenario),
         };
+        world.watch_sign_in();
         world.advance(starts);
         world
     }
@@ -138,11 +139,8 @@ impl WorldState {
                 Due::Vercel(due) => {
                     if let Some(told) = self.vercel.come(due, self.now) {
                         self.tell(told);
+                        self.watch_sign_in();
                     }
-                }
-                Due::People(flow) => {
-                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
-                    self.people.flow(flow, at, open);
                 }
             }
         }
@@ -155,6 +153,9 @@ impl WorldState {
         *self.requests.entry(asked.on).or_default() += 1;
         if asked.on == StandIn::Clerk && clerk::is_counted(&asked.path, asked.status) {
             self.people.count_request(self.now);
+        }
+        if asked.on == StandIn::Vercel && asked.why.is_none() {
+            self.vercel.asked(&asked.method, &asked.path, self.now);
         }
         for (fault, seen) in self.scenario.faults.iter().zip(&mut self.seen_by_faults) {
             if faults::is_about(fault, asked.on, &asked.method, &asked.path) {
@@ -223,13 +224,18 @@ impl WorldState {
                 self.page.incident.clone_from(&page.incident);
             }
         }
+        if let Some(app) = moment.pushed {
+            self.vercel.pushed(app, self.now);
+            told.push("somebody pushes to the production branch".to_owned());
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
 
     /// Opens and closes the windows in which nobody can sign in.
     fn watch_sign_in(&mut self) {
-        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend));
+        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend))
+            || self.vercel.serving().is_some_and(|serving| serving.app == vercel::Serves::Broken);
         let open = self.sign_in_broken.last_mut().filter(|window| window.until.is_none());
         match (open, broken) {
             (None, true) => self.sign_in_broken.push(Window { from: self.now, until: None }),
@@ -249,10 +255,6 @@ impl WorldState {
                 change.kind()
             }
             Change::Vercel(change) => self.vercel.change(change, self.now),
-            Change::People(change) => {
-                self.people.change(change, self.now);
-                change.kind()
-            }
         };
         *self.writes.entry(kind).or_default() += 1;
     }

@@ -127,11 +127,13 @@ impl Check<'_> {
             );
         }
         let about_an_answer = fault.request.is_some() && fault.answer.is_some();
-        let about_a_deployment = fault.deployment.is_some() && (fault.ends.is_some() || fault.takes.is_some());
+        let fate = fault.ends.is_some() || fault.takes.is_some() || fault.aliased.is_some() || fault.serves.is_some();
+        let about_a_deployment = fault.deployment.is_some() && fate;
         let mixed = (fault.request.is_some() || fault.answer.is_some() || fault.nth.is_some() || fault.times.is_some())
-            && (fault.deployment.is_some() || fault.ends.is_some() || fault.takes.is_some());
+            && (fault.deployment.is_some() || fate);
         if mixed || about_an_answer == about_a_deployment {
-            let help = "write either `request` and `answer`, or `deployment` and `ends` or `takes`";
+            let help =
+                "write either `request` and `answer`, or `deployment` and `ends`, `takes`, `aliased` or `serves`";
             self.say(span, Code::UnclearFault, "this fault is neither about an answer nor about a deployment", help);
         } else if about_a_deployment && on != StandIn::Vercel {
             self.say(span, Code::UnclearFault, format!("`{on}` has no deployments"), "write `on: vercel`");

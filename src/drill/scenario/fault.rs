@@ -9,8 +9,10 @@ use serde_yaml::Spanned;
 
 use super::StandIn;
 use crate::base::HumanDuration;
+use crate::drill::vercel::Serves;
 
-/// A single thing that goes wrong: an answer (`request`, `nth`, `answer`) or a deployment (`deployment`, `ends`, `takes`).
+/// A single thing that goes wrong: an answer (`request`, `nth`, `answer`) or a deployment (`deployment`,
+/// and `ends`, `takes`, `aliased` or `serves`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -30,6 +32,10 @@ pub struct Fault {
     pub ends: Option<Ends>,
     /// How long its build takes.
     pub takes: Option<HumanDuration>,
+    /// Does it get the domain?
+    pub aliased: Option<Aliased>,
+    /// What the application is when this deployment serves.
+    pub serves: Option<Serves>,
 }
 
 /// What a request gets instead of its answer.
@@ -81,11 +87,22 @@ impl<'de> Deserialize<'de> for FaultAnswer {
     }
 }
 
-/// How a deployment ends.
+/// Does a deployment that is ready get the domain?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aliased {
+    /// Never: not by itself, and a promote of it fails.
+    Never,
+    /// Not by itself; a promote of it works.
+    OnPromote,
+}
+
+/// How a deployment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Ends {
     /// Built.
+    #[default]
     Ready,
     /// The build failed.
     Error,

@@ -8,8 +8,8 @@ mod setting;
 mod timeline;
 
 pub use expect::{Bypass, Decision, Expect, Leftovers, Verdict};
-pub use fault::{Ends, Fault, FaultAnswer};
-pub use setting::{AppSetting, Family, PageSetting, Setting, VercelSetting};
+pub use fault::{Aliased, Ends, Fault, FaultAnswer};
+pub use setting::{AppSetting, Family, PageSetting, Setting};
 pub use timeline::{Mode, Moment, PageChange, PageState};
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use serde_yaml::Spanned;
 
 use super::StandIn;
 use crate::base::HumanDuration;
+use crate::drill::vercel::Serves;
 
 /// How a stand-in behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct Moment {
     pub pagerduty: Option<Mode>,
     /// The status page from then on.
     pub status_page: Option<PageChange>,
+    /// Somebody pushes to the production branch, and Vercel builds that: what the application is with it.
+    pub pushed: Option<Serves>,
     /// What to tell people about it.
     pub note: Option<String>,
 }
