@@ -95,9 +95,12 @@ pub(super) fn check_script(first: &Line, scenario: &Scenario) -> io::Result<()> 
         Entry::Opened { scenario: begun, .. } => Err(damaged(format!(
             "this drill was begun with another version of the scenario `{begun}`; begin a new one"
         ))),
-        Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Wrote(_) | Entry::Stopped => {
-            Err(damaged("the world's record has lost its first line".to_owned()))
-        }
+        Entry::Continued { .. }
+        | Entry::Tick
+        | Entry::Happened(_)
+        | Entry::Asked(_)
+        | Entry::Wrote(_)
+        | Entry::Stopped => Err(damaged("the world's record has lost its first line".to_owned())),
     }
 }
 

@@ -18,11 +18,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ask::{Answer, Ask, Carried, Reply, out_of_order, refusal};
+use super::database::{self, Store, Wrote};
 use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
 use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
 use super::state::{Asked, WorldState};
-use super::database::{self, Store, Wrote};
 use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
@@ -196,7 +196,9 @@ impl Left {
                 self.speed = Some(*speed);
                 Parting::InTheMiddle
             }
-            Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Wrote(_) => Parting::InTheMiddle,
+            Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Wrote(_) => {
+                Parting::InTheMiddle
+            }
         });
     }
 
@@ -293,7 +295,8 @@ impl database::Keeper for Shared {
     fn run(&self, query: &Query, noted: Wrote) -> Result<Table, DatabaseError> {
         let now = self.clock.now();
         let mut inner = self.lock();
-        let gone = |_| DatabaseError::Unreachable { reason: "the drill's record is broken".to_owned(), uncertain: true };
+        let gone =
+            |_| DatabaseError::Unreachable { reason: "the drill's record is broken".to_owned(), uncertain: true };
         inner.advance(now).map_err(gone)?;
         if query.access == Access::Write {
             let at = inner.state.now;
@@ -429,15 +432,21 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
         .map(str::to_owned);
     // The base is only there because the parser wants a whole address.
     let address = reqwest::Url::parse("http://stand-in/").and_then(|base| base.join(&head.uri.to_string())).ok();
-    let idempotency_key =
-        head.headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let idempotency_key = head.headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = address.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
     let carried = if bytes.is_empty() {
         Carried::Nothing
     } else {
         serde_json::from_slice(&bytes).map_or(Carried::Unreadable, Carried::Json)
     };
-    Some(Ask { method: head.method.to_string(), path: head.uri.path().to_owned(), query, bearer, idempotency_key, body: carried })
+    Some(Ask {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query,
+        bearer,
+        idempotency_key,
+        body: carried,
+    })
 }
 
 fn respond(answer: &Answer) -> Response<Full<Bytes>> {

@@ -195,15 +195,19 @@ impl Mail {
                 self.keys.extend(key.clone().map(|key| (key, None)));
             }
             Change::Ordered { kind, since, until, key } => {
-                let chosen: Vec<Message> = (0..).zip(sent).filter(|(message, at)| {
-                    (*since..=*until).contains(*at)
-                        && self.is_kept(*message)
-                        && match self.fared(*message, **at, now).0 {
-                            Fared::Failed | Fared::Pending => *kind == TaskKind::Recover,
-                            Fared::Missing => *kind == TaskKind::ReplayMissing,
-                            Fared::Arrived => false,
-                        }
-                }).map(|(message, _)| message).collect();
+                let chosen: Vec<Message> = (0..)
+                    .zip(sent)
+                    .filter(|(message, at)| {
+                        (*since..=*until).contains(*at)
+                            && self.is_kept(*message)
+                            && match self.fared(*message, **at, now).0 {
+                                Fared::Failed | Fared::Pending => *kind == TaskKind::Recover,
+                                Fared::Missing => *kind == TaskKind::ReplayMissing,
+                                Fared::Arrived => false,
+                            }
+                    })
+                    .map(|(message, _)| message)
+                    .collect();
                 let batch = self.setting.batch.max(1);
                 let mut ends = after(now, self.setting.batch_time.0);
                 for (place, message) in (0_u32..).zip(&chosen) {

@@ -69,7 +69,9 @@ impl Desk<'_> {
         };
         match (self.ask.method.as_str(), rest) {
             ("GET", ["endpoint"]) => self.endpoints(),
-            ("GET", ["endpoint", id]) => self.endpoint_number(id).map(|number| Answer::json(200, &self.endpoint(number))),
+            ("GET", ["endpoint", id]) => {
+                self.endpoint_number(id).map(|number| Answer::json(200, &self.endpoint(number)))
+            }
             ("PATCH", ["endpoint", id]) => self.switch(id),
             ("GET", ["endpoint", id, "stats"]) => self.stats(id),
             ("POST", ["endpoint", id, "recover"]) => self.order(id, TaskKind::Recover),
@@ -125,7 +127,8 @@ impl Desk<'_> {
     }
 
     fn stats(&self, id: &str) -> Answered {
-        let since = self.time_in_query("since")?.unwrap_or_else(|| before(self.world.now, Duration::from_secs(28 * 86_400)));
+        let since =
+            self.time_in_query("since")?.unwrap_or_else(|| before(self.world.now, Duration::from_secs(28 * 86_400)));
         let until = self.time_in_query("until")?.unwrap_or(self.world.now);
         let (mut success, mut pending, mut fail) = (0, 0, 0);
         if self.endpoint_number(id)? == 1 {
@@ -138,7 +141,8 @@ impl Desk<'_> {
                 }
             }
         }
-        let sending: u32 = self.mail.tasks.iter().map(|task| task.messages - self.mail.sent_by(task, self.world.now)).sum();
+        let sending: u32 =
+            self.mail.tasks.iter().map(|task| task.messages - self.mail.sent_by(task, self.world.now)).sum();
         let stats = json!({ "success": success, "pending": pending, "sending": sending, "fail": fail, "canceled": 0 });
         Ok(Answer::json(200, &stats))
     }
@@ -219,17 +223,16 @@ impl Desk<'_> {
                 Ok(_) | Err(_) => return Err(unfit(["query", "status"], "not a status")),
             },
         };
-        let since = self.time_in_query("after")?.unwrap_or_else(|| before(self.world.now, Duration::from_secs(90 * 86_400)));
+        let since =
+            self.time_in_query("after")?.unwrap_or_else(|| before(self.world.now, Duration::from_secs(90 * 86_400)));
         let to = self.time_in_query("before")?.unwrap_or(self.world.now);
         let mut found: Vec<(Message, u32, Try)> = Vec::new();
         if self.endpoint_number(id)? == 1 {
             for (message, sent) in self.messages() {
                 let (tries, _) = self.mail.tries(message, sent, self.world.now);
-                found.extend(
-                    (0..).zip(tries).map(|(nth, tried)| (message, nth, tried)).filter(|(_, _, tried)| {
-                        (since..=to).contains(&tried.at) && wanted.is_none_or(|wanted| status_of(tried) == wanted)
-                    }),
-                );
+                found.extend((0..).zip(tries).map(|(nth, tried)| (message, nth, tried)).filter(|(_, _, tried)| {
+                    (since..=to).contains(&tried.at) && wanted.is_none_or(|wanted| status_of(tried) == wanted)
+                }));
             }
         }
         // Newest first.
@@ -273,7 +276,9 @@ impl Desk<'_> {
     fn body(&self) -> Result<&Value, Answer> {
         match &self.ask.body {
             Carried::Json(body @ Value::Object(_)) => Ok(body),
-            Carried::Json(_) | Carried::Nothing | Carried::Unreadable => Err(unfit(["body", "body"], "an object is expected")),
+            Carried::Json(_) | Carried::Nothing | Carried::Unreadable => {
+                Err(unfit(["body", "body"], "an object is expected"))
+            }
         }
     }
 
@@ -299,7 +304,10 @@ impl Desk<'_> {
         let to = ids.len().min(from + limit);
         let rows: Vec<Value> = (from..to).map(show).collect();
         let iterator = ids.get(from..to).and_then(<[String]>::last);
-        Ok(Answer::json(200, &json!({ "data": rows, "iterator": iterator, "prevIterator": null, "done": to == ids.len() })))
+        Ok(Answer::json(
+            200,
+            &json!({ "data": rows, "iterator": iterator, "prevIterator": null, "done": to == ids.len() }),
+        ))
     }
 }
 
