@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ActionError, ErrorKind};
 use crate::base::clock::after;
 use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, Secret, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::{database, http, process};
 
 /// Shorter waits for a vendor's limit are not worth a line.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ pub struct Doors {
     pub http: http::Client,
     /// Starts processes.
     pub processes: Arc<dyn process::Processes>,
+    /// Runs statements in databases.
+    pub databases: Arc<dyn database::Databases>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Holds the secrets.
@@ -75,7 +77,7 @@ pub struct ActionContext {
     doors: Arc<Doors>,
     checkpoints: Arc<dyn Checkpoints>,
     cancel: CancellationToken,
-    delivered: Mutex<Option<Secret>>,
+    delivered: Arc<Mutex<Option<Secret>>>,
 }
 
 impl ActionContext {
@@ -86,7 +88,20 @@ impl ActionContext {
         checkpoints: Arc<dyn Checkpoints>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { target, doors, checkpoints, cancel, delivered: Mutex::default() }
+        Self { target, doors, checkpoints, cancel, delivered: Arc::default() }
+    }
+
+    /// The same, but not ended by a cancelled run: for the few short requests that put right what must not stay half done.
+    /// Whoever cancels waits for a while, and no longer.
+    #[must_use]
+    pub fn undisturbed(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            doors: Arc::clone(&self.doors),
+            checkpoints: Arc::clone(&self.checkpoints),
+            cancel: CancellationToken::new(),
+            delivered: Arc::clone(&self.delivered),
+        }
     }
 
     /// The run, the step, the try.
@@ -185,6 +200,11 @@ impl ActionContext {
         Ok(self.doors.processes.run(spec, self.cancel.clone()).await?)
     }
 
+    /// Runs one statement in a database. When the run is cancelled, it is stopped there first.
+    pub async fn query(&self, query: database::Query) -> Result<database::Table, ActionError> {
+        Ok(self.doors.databases.query(query, self.cancel.clone()).await?)
+    }
+
     /// Was the action told to stop? What it returns after that counts only if it succeeded.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
@@ -209,6 +229,13 @@ impl ActionContext {
         let name = self.target.secrets.get(name).map_or(name, String::as_str);
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
+    }
+
+    /// Which of these public endings a secret's value has. Some keys carry the region of their account so.
+    pub fn secret_ending(&self, name: &str, endings: &[&str]) -> Result<Option<usize>, ActionError> {
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
+        let secret = self.doors.secrets.get(name)?;
+        Ok(endings.iter().position(|ending| secret.expose().ends_with(ending)))
     }
 
     /// Teaches the masker a value that must not be shown, such as a key in an answer. Do it before anything else is made
@@ -278,6 +305,34 @@ impl ActionContext {
     /// The folder for files that the run leaves behind.
     pub fn artifacts(&self) -> &std::path::Path {
         &self.doors.artifacts
+    }
+}
+
+impl From<database::DatabaseError> for ActionError {
+    fn from(error: database::DatabaseError) -> Self {
+        use database::{DatabaseError, Refusal};
+        let (kind, uncertain) = match &error {
+            DatabaseError::Statement(_) | DatabaseError::Url(_) | DatabaseError::SameName(_) => {
+                (ErrorKind::InvalidParams, false)
+            }
+            DatabaseError::Unreadable { .. } => (ErrorKind::InvalidParams, false),
+            DatabaseError::Unreachable { uncertain, .. } => (ErrorKind::Network, *uncertain),
+            DatabaseError::Timeout { uncertain, .. } => (ErrorKind::Timeout, *uncertain),
+            DatabaseError::Refused { refusal, .. } => match refusal {
+                Refusal::Unauthorized => (ErrorKind::Unauthorized, false),
+                Refusal::Unwell => (ErrorKind::Server, false),
+                Refusal::TooLong => (ErrorKind::Timeout, false),
+                Refusal::Statement => (ErrorKind::Rejected, false),
+            },
+            DatabaseError::NoStandIn => (ErrorKind::Rejected, false),
+            DatabaseError::Cancelled => return Self::cancelled(),
+            DatabaseError::Secret(_) => (ErrorKind::Secret, false),
+        };
+        let code = match &error {
+            DatabaseError::Refused { code, .. } => Some(code.clone()),
+            _ => None,
+        };
+        Self { code, uncertain, ..Self::new(kind, error.to_string()) }
     }
 }
 

@@ -80,6 +80,7 @@ codes! {
     SecretTooEarly => "secret-too-early",
     SilentConsent => "silent-consent",
     Template => "template",
+    TemplatedQuery => "templated-query",
     TemplatedScript => "templated-script",
     TooManySteps => "too-many-steps",
     TwoActs => "two-acts",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::action::{Doors, Registry};
 use crate::actions;
 use crate::base::{Clock, Redactor, SecretStore, StepPath, Timestamp};
+use crate::database::{Databases, RealDatabases};
 use crate::engine::{Approvers, Embedded, Ending, EngineError, Locks, Notice, Parts, People, Stop};
 use crate::http::{Client, Origins};
 use crate::plan::Plan;
@@ -103,6 +104,7 @@ pub(super) struct Surroundings {
     pub(super) origins: Origins,
     pub(super) secrets: Arc<SecretStore>,
     pub(super) processes: Arc<dyn Processes>,
+    pub(super) databases: Arc<dyn Databases>,
     /// Stops every process at once; for a second signal.
     pub(super) kill: Arc<dyn Fn() + Send + Sync>,
     /// By how much the run's clock is faster than the world's.
@@ -123,6 +125,7 @@ impl Surroundings {
         Self {
             clock: Arc::new(crate::base::clock::SystemClock),
             origins,
+            databases: Arc::new(RealDatabases::new(Arc::clone(&secrets))),
             secrets,
             processes,
             kill: Arc::new(move || to_kill.kill_all()),
@@ -147,6 +150,7 @@ impl Surroundings {
         Arc::new(Doors {
             http: Client::new(self.origins.clone(), Arc::clone(&self.secrets)).at_speed(self.speed),
             processes: Arc::clone(&self.processes),
+            databases: Arc::clone(&self.databases),
             clock: Arc::clone(&self.clock),
             secrets: Arc::clone(&self.secrets),
             reporter: Arc::new(LogReporter::new(store.clone(), run.plan.folder())),

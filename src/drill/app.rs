@@ -9,6 +9,7 @@ use super::ask::{Answer, Ask, refusal};
 use super::clerk::key_set;
 use super::scenario::{Mode, StandIn};
 use super::state::WorldState;
+use super::vercel::Serves;
 use crate::base::Timestamp;
 use crate::base::clock::until;
 
@@ -70,9 +71,20 @@ fn window(mode: Option<&str>, since: Option<&str>, until: Option<&str>) -> Resul
 /// Can nobody sign in? During a maintenance of the Frontend API sessions live on, but new ones cannot begin.
 pub(super) fn sign_in_broken(backend: Mode, frontend: Mode) -> bool {
     match (backend, frontend) {
-        (_, Mode::Down | Mode::Hang | Mode::ServerError | Mode::RateLimited | Mode::Html | Mode::Maintenance) => true,
-        (Mode::Down | Mode::Hang | Mode::ServerError | Mode::RateLimited | Mode::Html, _) => true,
         (Mode::Up | Mode::Maintenance | Mode::KeyRefused, Mode::Up | Mode::KeyRefused) => false,
+        (
+            Mode::Down
+            | Mode::Hang
+            | Mode::ServerError
+            | Mode::RateLimited
+            | Mode::Html
+            | Mode::Truncated
+            | Mode::Drip
+            | Mode::Reset
+            | Mode::SessionsOnly,
+            _,
+        )
+        | (Mode::Up | Mode::Maintenance | Mode::KeyRefused, _) => true,
     }
 }
 
@@ -81,9 +93,11 @@ fn check(mode: Mode) -> (bool, Value) {
     let (ok, status, ms) = match mode {
         Mode::Up | Mode::Maintenance => (true, Some(200), 35),
         Mode::Down => (false, None, 4),
-        Mode::Hang => (false, None, HEALTH_LIMIT.as_millis()),
+        Mode::Hang | Mode::Drip => (false, None, HEALTH_LIMIT.as_millis()),
+        Mode::Reset => (false, None, 5),
+        Mode::Truncated => (false, Some(200), 40),
         Mode::ServerError => (false, Some(500), 210),
-        Mode::RateLimited => (false, Some(429), 30),
+        Mode::RateLimited | Mode::SessionsOnly => (false, Some(429), 30),
         Mode::Html => (false, Some(502), 60),
         Mode::KeyRefused => (false, Some(401), 40),
     };
@@ -94,7 +108,7 @@ fn check(mode: Mode) -> (bool, Value) {
 fn backend_mode(world: &WorldState, env: &BTreeMap<String, String>) -> Mode {
     let key = env.get("CLERK_SECRET_KEY").filter(|key| !key.is_empty());
     let is_dead = key.is_some_and(|key| !world.keys.takes(key, world.now));
-    match world.mode(StandIn::Clerk) {
+    match world.looks(StandIn::Clerk) {
         Mode::Up | Mode::Maintenance if is_dead => Mode::KeyRefused,
         mode => mode,
     }
@@ -103,7 +117,7 @@ fn backend_mode(world: &WorldState, env: &BTreeMap<String, String>) -> Mode {
 fn health(world: &WorldState) -> Answer {
     let Some(serving) = world.vercel.serving() else { return refusal(StandIn::App, 404, "", "no deployment serves") };
     let policy = policy(&serving.env, world.now);
-    let (frontend_ok, frontend) = check(world.mode(StandIn::ClerkFrontend));
+    let (frontend_ok, frontend) = check(world.looks(StandIn::ClerkFrontend));
     let backend_mode = backend_mode(world, &serving.env);
     let (backend_ok, backend) = check(backend_mode);
     let jwt_key = match serving.env.get("CLERK_JWT_KEY").filter(|key| !key.is_empty()) {
@@ -151,11 +165,12 @@ fn page(world: &WorldState) -> Answer {
             .header("x-auth-bypass-until", policy.until.unwrap_or_default());
     }
     // Maintenance leaves the refresh of sessions alone, so whoever is in stays in.
-    let (sessions_refreshed, _) = check(world.mode(StandIn::ClerkFrontend));
+    let frontend = world.looks(StandIn::ClerkFrontend);
+    let sessions_refreshed = frontend == Mode::SessionsOnly || check(frontend).0;
     let (keys_loaded, _) = check(match serving {
         // With the public key at hand, nobody asks for it with the secret one.
         Some(serving) if !serving.env.contains_key("CLERK_JWT_KEY") => backend_mode(world, &serving.env),
-        _ => world.mode(StandIn::Clerk),
+        _ => world.looks(StandIn::Clerk),
     });
     if sessions_refreshed && keys_loaded {
         Answer::page(200, "Shop")
@@ -166,6 +181,11 @@ fn page(world: &WorldState) -> Answer {
 
 /// Answers a request.
 pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
+    // A middleware that throws does so before any route is looked at.
+    if world.vercel.serving().is_some_and(|serving| serving.app == Serves::Broken) {
+        return Answer::page(500, "500: MIDDLEWARE_INVOCATION_FAILED")
+            .header("x-vercel-error", "MIDDLEWARE_INVOCATION_FAILED");
+    }
     match (ask.method.as_str(), ask.segments().as_slice()) {
         ("GET", ["api", "clerk-health"]) => health(world),
         ("GET", [] | ["dashboard"]) => page(world),
@@ -254,6 +274,16 @@ mod tests {
             assert_eq!(body["bypass_active"], json!(false));
             assert_eq!(body["bypass"]["reason"], json!("off"));
             assert_eq!(answer(&ask("/dashboard"), &world).status, status, "{modes}");
+        }
+    }
+
+    #[test]
+    fn a_broken_deployment_answers_500_on_every_route() {
+        let setting = "world: { vercel: { project: shop, history: [{ ago: 1h, serves: broken }] } }\n";
+        let world = WorldState::new(Arc::new(scenario(setting)));
+        for path in ["/", "/dashboard", "/api/clerk-health", "/nowhere"] {
+            let ask = Ask { method: "GET".into(), path: path.into(), ..Ask::default() };
+            assert_eq!(answer(&ask, &world).status, 500, "{path}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod drip;
 mod faults;
 mod observed;
 mod pagerduty;
@@ -21,11 +22,12 @@ mod vercel;
 mod world;
 
 pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
-pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
+pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
-    AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
-    PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
+    Aliased, AppSetting, Behaviour, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode,
+    Moment, PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
+pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::World;

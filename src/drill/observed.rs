@@ -28,6 +28,17 @@ pub struct Happening {
     pub what: String,
 }
 
+/// Something that was said to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub on: StandIn,
+    /// The message, or what was done with which alert.
+    pub what: String,
+}
+
 /// The kinds of writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +71,20 @@ pub enum WriteKind {
     UserUnlocked,
     /// A user's password was marked as stolen.
     PasswordCompromised,
+    /// A message was posted.
+    MessagePosted,
+    /// An alert was opened, or told again.
+    AlertTriggered,
+    /// An alert was acknowledged.
+    AlertAcknowledged,
+    /// An alert was resolved.
+    AlertResolved,
+    /// A change was noted beside the alerts.
+    ChangeNoted,
+    /// A rolling release was given to everybody.
+    RollingCompleted,
+    /// Items of the Edge Config were set.
+    EdgeConfigSet,
 }
 
 /// Why a request was not answered as asked.
@@ -68,7 +93,7 @@ pub enum WriteKind {
 pub enum Why {
     /// The vendor would refuse it: the request itself is wrong.
     Rules,
-    /// The vendor is not well at this time.
+    /// The vendor is not well at this time, or does not grant it: for lack of money or of patience.
     Mode,
     /// The scenario has a fault for it.
     Fault,
@@ -115,6 +140,12 @@ pub enum LeftStanding {
     UsersUnbanned(u32),
     /// So many users are locked.
     UsersLocked(u32),
+    /// The deployment that serves answers 500 on every route.
+    BrokenServes(String),
+    /// A deployment reaches a share of the customers only.
+    RollingRelease(String),
+    /// An item of the Edge Config is new, different or gone.
+    EdgeConfigChanged(String),
 }
 
 impl fmt::Display for LeftStanding {
@@ -128,6 +159,9 @@ impl fmt::Display for LeftStanding {
             Self::UsersBanned(count) => write!(f, "{count} users are banned who were not"),
             Self::UsersUnbanned(count) => write!(f, "{count} users are no longer banned"),
             Self::UsersLocked(count) => write!(f, "{count} users are locked"),
+            Self::BrokenServes(id) => write!(f, "deployment `{id}` serves, and answers 500"),
+            Self::RollingRelease(id) => write!(f, "deployment `{id}` reaches a share of the customers only"),
+            Self::EdgeConfigChanged(key) => write!(f, "item `{key}` of the Edge Config was changed"),
         }
     }
 }
@@ -153,6 +187,10 @@ pub struct Observed {
     pub happenings: Vec<Happening>,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// What was said to people, in Slack and at PagerDuty, in order.
+    pub said: Vec<Said>,
+    /// How many alerts are not resolved.
+    pub alerts_open: u32,
 }
 
 /// The sessions of Clerk's users.
@@ -198,6 +236,8 @@ impl Observed {
                 opened: world.people.opened(),
                 left_of_the_opened: world.people.left_of_the_opened(),
             },
+            said: said(world),
+            alerts_open: world.pagerduty.open(),
         }
     }
 }
@@ -205,6 +245,12 @@ impl Observed {
 fn whole(windows: &[Window]) -> Option<Window> {
     let (first, last) = (windows.first()?, windows.last()?);
     Some(Window { from: first.from, until: last.until })
+}
+
+fn said(world: &WorldState) -> Vec<Said> {
+    let mut said: Vec<Said> = world.slack.said.iter().chain(&world.pagerduty.said).cloned().collect();
+    said.sort_by_key(|said| said.at);
+    said
 }
 
 /// The windows in which a serving deployment's policy let people in; neighbours are one window.

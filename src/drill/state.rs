@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clerk::{self, Flow, KeyChange, Keys, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
-use super::scenario::{Mode, PageState, Scenario, StandIn};
-use super::{faults, vercel};
+use super::scenario::{Behaviour, Mode, PageState, Scenario, StandIn};
+use super::{faults, pagerduty, slack, vercel};
 use crate::base::Timestamp;
 use crate::base::clock::after;
 
@@ -20,6 +20,10 @@ pub(super) enum Change {
     People(clerk::Change),
     /// Something about the keys of Clerk's instance.
     Keys(KeyChange),
+    /// Something was said in the Slack channel.
+    Slack(slack::Change),
+    /// Something about PagerDuty's alerts.
+    Pagerduty(pagerduty::Change),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -61,7 +65,7 @@ pub(super) struct WorldState {
     pub(super) scenario: Arc<Scenario>,
     pub(super) now: Timestamp,
     next_moment: usize,
-    modes: BTreeMap<StandIn, Mode>,
+    behaviours: BTreeMap<StandIn, Behaviour>,
     pub(super) page: Page,
     pub(super) vercel: vercel::State,
     pub(super) sign_in_broken: Vec<Window>,
@@ -74,6 +78,8 @@ pub(super) struct WorldState {
     pub(super) keys: Keys,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
+    pub(super) slack: slack::State,
+    pub(super) pagerduty: pagerduty::State,
 }
 
 /// Something that time brings.
@@ -90,7 +96,7 @@ impl WorldState {
         let mut world = Self {
             now: starts,
             next_moment: 0,
-            modes: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
             page: Page { state: PageState::Ok, incident: None, since: starts },
             vercel: vercel::State::new(&scenario),
             sign_in_broken: Vec::new(),
@@ -101,15 +107,33 @@ impl WorldState {
             seen_by_faults: vec![0; scenario.faults.len()],
             keys: Keys::new(&scenario.world.clerk, &scenario.secrets),
             people: Population::new(scenario.world.clerk.clone(), starts),
+            slack: slack::State::default(),
+            pagerduty: pagerduty::State::default(),
             scenario: Arc::clone(&scenario),
         };
+        world.watch_sign_in();
         world.advance(starts);
         world
     }
 
     /// How a stand-in behaves now.
+    pub(super) fn behaviour(&self, stand_in: StandIn) -> Behaviour {
+        self.behaviours.get(&stand_in).copied().unwrap_or_default()
+    }
+
+    /// In which mode a stand-in is now.
     pub(super) fn mode(&self, stand_in: StandIn) -> Mode {
-        self.modes.get(&stand_in).copied().unwrap_or_default()
+        self.behaviour(stand_in).mode
+    }
+
+    /// The mode that a stand-in seems to be in to somebody who needs it.
+    pub(super) fn looks(&self, stand_in: StandIn) -> Mode {
+        self.behaviour(stand_in).looks()
+    }
+
+    /// Does a stand-in refuse the next request because it refuses a share of them?
+    pub(super) fn refuses_next(&self, stand_in: StandIn) -> bool {
+        self.behaviour(stand_in).refuses(self.requests.get(&stand_in).copied().unwrap_or_default())
     }
 
     /// How many requests each fault has seen.
@@ -128,14 +152,15 @@ impl WorldState {
             self.now = self.now.max(at);
             match due {
                 Due::Moment(index) => self.moment(index),
+                Due::People(flow) => {
+                    let open = self.looks(StandIn::Clerk) == Mode::Up && self.looks(StandIn::ClerkFrontend) == Mode::Up;
+                    self.people.flow(flow, at, open);
+                }
                 Due::Vercel(due) => {
                     if let Some(told) = self.vercel.come(due, self.now) {
                         self.tell(told);
+                        self.watch_sign_in();
                     }
-                }
-                Due::People(flow) => {
-                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
-                    self.people.flow(flow, at, open);
                 }
             }
         }
@@ -148,6 +173,9 @@ impl WorldState {
         *self.requests.entry(asked.on).or_default() += 1;
         if asked.on == StandIn::Clerk && clerk::is_counted(&asked.path, asked.status) {
             self.people.count_request(self.now);
+        }
+        if asked.on == StandIn::Vercel && asked.why.is_none() {
+            self.vercel.asked(&asked.method, &asked.path, self.now);
         }
         for (fault, seen) in self.scenario.faults.iter().zip(&mut self.seen_by_faults) {
             if faults::is_about(fault, asked.on, &asked.method, &asked.path) {
@@ -204,9 +232,9 @@ impl WorldState {
         let scenario = Arc::clone(&self.scenario);
         let moment = &scenario.timeline[index];
         let mut told = Vec::new();
-        for (stand_in, mode) in moment.modes() {
-            self.modes.insert(stand_in, mode);
-            told.push(format!("{stand_in} is {}", word(&mode)));
+        for (stand_in, behaviour) in moment.modes() {
+            self.behaviours.insert(stand_in, behaviour);
+            told.push(format!("{stand_in} is {behaviour}"));
         }
         if let Some(page) = &moment.status_page {
             if let Some(state) = page.state {
@@ -219,13 +247,18 @@ impl WorldState {
         if let Some(done) = &moment.clerk_keys {
             told.extend(self.keys.by_hand(done, &scenario.secrets, self.now));
         }
+        if let Some(app) = moment.pushed {
+            self.vercel.pushed(app, self.now);
+            told.push("somebody pushes to the production branch".to_owned());
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
 
     /// Opens and closes the windows in which nobody can sign in.
     fn watch_sign_in(&mut self) {
-        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend));
+        let broken = super::app::sign_in_broken(self.looks(StandIn::Clerk), self.looks(StandIn::ClerkFrontend))
+            || self.vercel.serving().is_some_and(|serving| serving.app == vercel::Serves::Broken);
         let open = self.sign_in_broken.last_mut().filter(|window| window.until.is_none());
         match (open, broken) {
             (None, true) => self.sign_in_broken.push(Window { from: self.now, until: None }),
@@ -244,6 +277,8 @@ impl WorldState {
                 self.keys.change(change, self.now);
                 WriteKind::KeyRotated
             }
+            Change::Slack(change) => self.slack.change(change, self.now),
+            Change::Pagerduty(change) => self.pagerduty.change(change, self.now),
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
         *self.writes.entry(kind).or_default() += 1;

@@ -33,8 +33,9 @@ pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
     if let Some(refused) = keys::refused(ask, world, world.mode(StandIn::Clerk) == Mode::KeyRefused) {
         return refused;
     }
+    let key = ask.bearer.as_deref().unwrap_or_default();
     if ask.path != FREE
-        && let Some(seconds) = world.people.throttled_for(world.now)
+        && let Some(seconds) = world.people.throttled_for(key, world.now)
     {
         let answer = no(429, "too_many_requests", "Too many requests. Please try again in a bit.");
         return answer.header("retry-after", seconds.to_string()).because(Why::Granted);
