@@ -9,6 +9,7 @@ mod drills;
 mod explanations;
 mod flow;
 mod fmt;
+mod front_door;
 mod game_day;
 mod gates;
 mod hostile;
@@ -25,6 +26,7 @@ mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
 mod proxy;
+mod reconciliation;
 mod records;
 mod reference;
 mod runs;

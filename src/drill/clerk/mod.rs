@@ -1,12 +1,15 @@
 //! Clerk's Backend API: whose key it is, how often it may be asked, and who answers.
 
+mod filter;
 mod keys;
+mod numbers;
 mod people;
 mod population;
 mod setting;
 
 pub use keys::KeysByHand;
 pub(super) use keys::{KeyChange, Keys};
+pub(super) use people::user_id;
 pub(super) use population::{Change, Flow, Population};
 pub use setting::{ClerkEnvironment, ClerkSetting};
 

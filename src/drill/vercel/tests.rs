@@ -29,6 +29,7 @@ impl Desk {
     fn ask_as(&mut self, bearer: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let ask = Ask {
+            idempotency_key: None,
             method: method.into(),
             path: path.into(),
             query: query
@@ -38,6 +39,7 @@ impl Desk {
                 .collect(),
             bearer: Some(bearer.into()),
             body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
+            ..Ask::default()
         };
         let answer = answer(&ask, &self.0);
         let asked = Asked {
