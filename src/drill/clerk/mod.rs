@@ -1,6 +1,8 @@
 //! Clerk's Backend API: whose key it is, how often it may be asked, and who answers.
 
+mod filter;
 mod keys;
+mod numbers;
 mod people;
 mod population;
 mod setting;
