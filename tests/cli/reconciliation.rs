@@ -53,7 +53,9 @@ impl Vendors {
                         disabled = false;
                         (200, json!({ "id": "ep_1", "url": ENDPOINT, "disabled": false }))
                     }
-                    ("GET", "stats") => (200, json!({ "success": 1, "pending": 0, "sending": 0, "fail": 1, "canceled": 0 })),
+                    ("GET", "stats") => {
+                        (200, json!({ "success": 1, "pending": 0, "sending": 0, "fail": 1, "canceled": 0 }))
+                    }
                     ("POST", "resend") => (202, json!({})),
                     ("POST", "recover") => {
                         deliver("user_2");
@@ -68,7 +70,8 @@ impl Vendors {
                 };
                 let answer = answer.to_string();
                 let head = "content-type: application/json\r\nconnection: close\r\ncontent-length";
-                let _ = stream.write_all(format!("HTTP/1.1 {status} So\r\n{head}: {}\r\n\r\n{answer}", answer.len()).as_bytes());
+                let _ = stream
+                    .write_all(format!("HTTP/1.1 {status} So\r\n{head}: {}\r\n\r\n{answer}", answer.len()).as_bytes());
             }
         });
         Self { address, asked }
@@ -85,7 +88,8 @@ fn request(stream: &mut impl Read) -> (String, String) {
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 return (head.lines().next().unwrap_or_default().to_owned(), body.to_owned());
             }
@@ -112,10 +116,27 @@ fn reconcile(url: &str, deliver: Box<Deliver>, users: impl Fn() -> Vec<String>) 
     assert_eq!(users(), ["user_1"]);
     let endpoint = format!("endpoint={ENDPOINT}");
     let mut command = place.command(&[
-        "run", "clerk-webhook-replay", "-i", "since=2026-03-10T15:53:00Z", "-i", &endpoint, "-i", "svix_app=app_1",
-        "--endpoint", &clerk, "--endpoint", &svix, "--approve", "go", "--answer", "go.cause=a test",
+        "run",
+        "clerk-webhook-replay",
+        "-i",
+        "since=2026-03-10T15:53:00Z",
+        "-i",
+        &endpoint,
+        "-i",
+        "svix_app=app_1",
+        "--endpoint",
+        &clerk,
+        "--endpoint",
+        &svix,
+        "--approve",
+        "go",
+        "--answer",
+        "go.cause=a test",
     ]);
-    command.env("CLERK_SECRET_KEY", "sk_test_0123456789").env("SVIX_TOKEN", "testsk_0123456789.eu").env("DATABASE_URL", url);
+    command
+        .env("CLERK_SECRET_KEY", "sk_test_0123456789")
+        .env("SVIX_TOKEN", "testsk_0123456789.eu")
+        .env("DATABASE_URL", url);
     // It ends where a person is needed: to take over the one whom no replay brought.
     let told = said(&mut command);
     assert_eq!(told.code, Some(4), "{}", told.stderr);
@@ -186,7 +207,8 @@ fn missed_users_are_found_replayed_and_compared_again_in_postgresql() {
         let found = read.run("SELECT clerk_id FROM users WHERE clerk_id LIKE 'user%' ORDER BY 1");
         found.lines().map(str::to_owned).collect()
     };
-    // A role that may only read is enough.
-    let url = server.tcp_url(postgres::PASSWORD, "").replace("runbook:", "reader:");
+    // A role that may only read is enough, and nobody on the way needs to see what it reads.
+    let ssl = server.certificate_path().map_or("", |_| "?sslmode=require");
+    let url = server.tcp_url(postgres::PASSWORD, ssl).replace("runbook:", "reader:");
     reconcile(&url, Box::new(deliver), users);
 }

@@ -405,6 +405,7 @@ mod tests {
                 query: url.query_pairs().into_owned().collect(),
                 bearer: Some("sk_test_drill".into()),
                 body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
+                ..Ask::default()
             };
             let answer = super::super::answer(&ask, &self.0);
             let asked = Asked {
