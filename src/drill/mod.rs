@@ -22,7 +22,7 @@ mod svix;
 mod vercel;
 mod world;
 
-pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
 pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
