@@ -32,6 +32,9 @@ pub fn builtin() -> Registry {
         .with(clerk::FrontendHealth)
         .with(clerk::SessionRefresh)
         .with(clerk::Instance)
+        .with(clerk::sessions::Count)
+        .with(clerk::sessions::RevokeUser)
+        .with(clerk::sessions::RevokeAll)
         .with(clerk::users::Count)
         .with(clerk::users::List)
         .with(clerk::users::Ban::new())
@@ -105,6 +108,9 @@ mod tests {
             "clerk.platform.application",
             "clerk.platform.rotate_secret_key",
             "clerk.session_refresh",
+            "clerk.sessions.count",
+            "clerk.sessions.revoke_all",
+            "clerk.sessions.revoke_user",
             "clerk.svix_portal",
             "clerk.users.ban",
             "clerk.users.count",

@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod database;
 mod drip;
 mod faults;
 mod observed;
@@ -21,7 +22,8 @@ mod svix;
 mod vercel;
 mod world;
 
-pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
+pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
@@ -29,5 +31,6 @@ pub use scenario::{
     Moment, PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
+pub use svix::SvixSetting;
 pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::World;

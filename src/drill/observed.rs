@@ -57,6 +57,8 @@ pub enum WriteKind {
     Promoted,
     /// The project was rolled back.
     RolledBack,
+    /// A new secret key was made, and the old ones end.
+    KeyRotated,
     /// A session was revoked by itself.
     SessionRevoked,
     /// Users were banned, by one request.
@@ -83,6 +85,12 @@ pub enum WriteKind {
     RollingCompleted,
     /// Items of the Edge Config were set.
     EdgeConfigSet,
+    /// A webhook endpoint was enabled or disabled.
+    EndpointSwitched,
+    /// Webhooks were ordered to be sent again.
+    ReplayOrdered,
+    /// One webhook was ordered to be sent again.
+    MessageResent,
 }
 
 /// Why a request was not answered as asked.
@@ -189,6 +197,8 @@ pub struct Observed {
     pub said: Vec<Said>,
     /// How many alerts are not resolved.
     pub alerts_open: u32,
+    /// How many of Clerk's users no webhook has told of.
+    pub users_untold: usize,
 }
 
 /// The sessions of Clerk's users.
@@ -236,6 +246,10 @@ impl Observed {
             },
             said: said(world),
             alerts_open: world.pagerduty.open(),
+            users_untold: (0..)
+                .zip(world.people.made())
+                .filter(|(user, made)| world.mail.arrived(*user, *made, world.now).is_none())
+                .count(),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::clerk::{self, Flow, Population};
+use super::clerk::{self, Flow, KeyChange, Keys, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Behaviour, Mode, PageState, Scenario, StandIn};
+use super::svix::{self, Mail};
 use super::{faults, pagerduty, slack, vercel};
 use crate::base::Timestamp;
 use crate::base::clock::after;
@@ -22,6 +23,10 @@ pub(super) enum Change {
     Slack(slack::Change),
     /// Something about PagerDuty's alerts.
     Pagerduty(pagerduty::Change),
+    /// Something about the webhooks that Svix carries.
+    Svix(svix::Change),
+    /// Something about the keys of Clerk's instance.
+    Keys(KeyChange),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -72,10 +77,14 @@ pub(super) struct WorldState {
     pub(super) refused: Vec<Refused>,
     pub(super) happenings: Vec<Happening>,
     seen_by_faults: Vec<u32>,
+    /// The keys of Clerk's instance.
+    pub(super) keys: Keys,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
     pub(super) slack: slack::State,
     pub(super) pagerduty: pagerduty::State,
+    /// The webhooks that tell of these users.
+    pub(super) mail: Mail,
 }
 
 /// Something that time brings.
@@ -89,6 +98,8 @@ impl WorldState {
     /// The world before anything happened.
     pub(super) fn new(scenario: Arc<Scenario>) -> Self {
         let starts = scenario.starts;
+        let people = Population::new(scenario.world.clerk.clone(), starts);
+        let mail = Mail::new(scenario.world.svix.clone(), starts, &people.made());
         let mut world = Self {
             now: starts,
             next_moment: 0,
@@ -101,9 +112,11 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
-            people: Population::new(scenario.world.clerk.clone(), starts),
+            people,
+            mail,
             slack: slack::State::default(),
             pagerduty: pagerduty::State::default(),
+            keys: Keys::new(&scenario.world.clerk, &scenario.secrets),
             scenario: Arc::clone(&scenario),
         };
         world.watch_sign_in();
@@ -243,6 +256,9 @@ impl WorldState {
             self.vercel.pushed(app, self.now);
             told.push("somebody pushes to the production branch".to_owned());
         }
+        if let Some(done) = &moment.clerk_keys {
+            told.extend(self.keys.by_hand(done, &scenario.secrets, self.now));
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
@@ -267,6 +283,14 @@ impl WorldState {
             }
             Change::Slack(change) => self.slack.change(change, self.now),
             Change::Pagerduty(change) => self.pagerduty.change(change, self.now),
+            Change::Svix(change) => {
+                self.mail.change(change, self.now, &self.people.made());
+                change.kind()
+            }
+            Change::Keys(change) => {
+                self.keys.change(change, self.now);
+                WriteKind::KeyRotated
+            }
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
         *self.writes.entry(kind).or_default() += 1;

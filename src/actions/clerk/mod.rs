@@ -7,6 +7,7 @@ mod percent;
 mod ping;
 mod rows;
 mod session_refresh;
+pub mod sessions;
 pub mod users;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};

@@ -50,10 +50,14 @@ pub struct Expect {
     pub sessions_left: Option<u32>,
     /// How many requests the vendors may have refused because there were too many.
     pub throttled_at_most: Option<u32>,
+    /// Which category the last `decide` that names one is to name.
+    pub category: Option<String>,
     /// How many messages are to be posted in Slack.
     pub messages: Option<u32>,
     /// How many alerts are to be left open at PagerDuty.
     pub alerts_open: Option<u32>,
+    /// How many of Clerk's users no webhook may have told of at the end.
+    pub users_untold: Option<usize>,
 }
 
 /// What may be left standing.
@@ -112,6 +116,9 @@ impl Expect {
         }
         if let Some(expected) = self.alerts_open.filter(|expected| *expected != seen.alerts_open) {
             missed.push(format!("{} alerts are open, and {expected} should be", seen.alerts_open));
+        }
+        if let Some(expected) = self.users_untold.filter(|expected| *expected != seen.users_untold) {
+            missed.push(format!("no webhook has told of {} users, and it should be {expected}", seen.users_untold));
         }
         missed
     }
