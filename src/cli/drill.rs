@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::SystemClock;
 use crate::base::{Clock, Redactor, SecretStore};
-use crate::drill::{KeptScore, Scenario, Score, ScriptedPeople, World};
+use crate::drill::{KeptScore, Scenario, Score, ScriptedPeople, Setup, World};
 use crate::engine::{NoLocks, People};
 use crate::http::Origins;
 use crate::process::NoProcesses;
@@ -50,6 +50,9 @@ pub(super) struct Drill {
     inputs: Inputs,
     #[command(flatten)]
     concurrency: Concurrency,
+    /// Write every request to the stand-ins and their answers to this file, one JSON line each.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    transcript: Option<PathBuf>,
     /// How to print the score.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -63,13 +66,13 @@ pub(super) struct Drill {
 struct Settings {
     speed: Option<f64>,
     ask: bool,
+    #[serde(default)]
+    transcript: Option<PathBuf>,
 }
 
 impl Drill {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        if let Some(speed) = self.speed.filter(|speed| !(1.0..=10_000.0).contains(speed)) {
-            return Err(CliError::usage(format!("a speed of {speed} makes no sense; take one from 1 to 10000")));
-        }
+        check_speed(self.speed)?;
         let loaded = check::checked(&self.runbook)?;
         let path =
             find_scenario(Path::new(&loaded.source.name), loaded.runbook.name.as_str(), self.scenario.as_deref())?;
@@ -82,12 +85,23 @@ impl Drill {
         let store = Store::new(env::state_folder());
         // The id tells when it was held; the scenario's own time stands in the log.
         let run = OpenRun::create(&store, plan, SystemClock.now(), Arc::default())?;
-        let settings = Settings { speed: self.speed, ask: self.ask };
+        // A drill may be resumed from another folder.
+        let transcript =
+            self.transcript.map(|file| std::path::absolute(&file).map_err(|error| CliError::file(&file, error)));
+        let settings = Settings { speed: self.speed, ask: self.ask, transcript: transcript.transpose()? };
         let text = std::fs::read(&path).map_err(|error| CliError::file(&path, error))?;
         run.folder.write_durably(SCENARIO, &text)?;
         run.folder.write_durably(SETTINGS, serde_json::json!(settings).to_string().as_bytes())?;
         let first = started(&run, Some(scenario.scenario.clone()), &self.concurrency);
         rehearse(run, first, &scenario, &settings, &store, self.quiet, self.format)
+    }
+}
+
+/// Refuses a speed that no clock should run at.
+pub(super) fn check_speed(speed: Option<f64>) -> Result<(), CliError> {
+    match speed.filter(|speed| !(1.0..=10_000.0).contains(speed)) {
+        Some(speed) => Err(CliError::usage(format!("a speed of {speed} makes no sense; take one from 1 to 10000"))),
+        None => Ok(()),
     }
 }
 
@@ -110,7 +124,12 @@ fn rehearse(
     format: Format,
 ) -> Result<Exit, CliError> {
     let folder = run.folder.clone();
-    let world = World::start(scenario, settings.speed, &folder.path().join(WORLD))
+    let setup = Setup {
+        speed: settings.speed,
+        transcript: settings.transcript.clone(),
+        ports: std::collections::BTreeMap::new(),
+    };
+    let world = World::start_as(scenario, &setup, &folder.path().join(WORLD))
         .map_err(|error| CliError::Drill(error.to_string()))?;
     let speed = settings.speed.unwrap_or(scenario.speed);
     let surroundings = surroundings(&run, &world, scenario, speed)?;
@@ -125,7 +144,7 @@ fn rehearse(
     let (ending, state) = drive(run, vec![first], &surroundings, people, Arc::new(NoLocks), &console, store)?;
     conclude(&ending, state.clone(), &folder, &console)?;
     if let Some(reason) = world.broken() {
-        return Err(CliError::Drill(format!("the world's record cannot be written: {reason}")));
+        return Err(CliError::Drill(format!("what the world saw cannot be written: {reason}")));
     }
     let entries = crate::runlog::read(&folder.log())?;
     let score = Score::of(scenario, &entries, &state, &ending, &world.observed());

@@ -17,6 +17,7 @@ mod slack;
 mod state;
 mod status_page;
 mod svix;
+mod transcript;
 mod vercel;
 mod world;
 
@@ -27,4 +28,5 @@ pub use scenario::{
     PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
-pub use world::World;
+pub use transcript::{Answering, Asking, Exchange};
+pub use world::{Setup, World};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
 use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
 use super::state::{Asked, WorldState};
+use super::transcript::{Heard, Transcript};
 use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
@@ -41,8 +42,20 @@ pub struct World {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How a world is started, where it is not as usual.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// How many times as fast as the world's the clock runs, instead of the scenario's own.
+    pub speed: Option<f64>,
+    /// The ports that stand-ins listen at; those that are not named take any that is free.
+    pub ports: BTreeMap<StandIn, u16>,
+    /// The file that every exchange is written to.
+    pub transcript: Option<PathBuf>,
+}
+
 /// What the stand-ins share.
 struct Shared {
+    transcript: Option<Transcript>,
     clock: ScaledClock,
     inner: Mutex<Inner>,
     /// Wakes the timekeeper when a request brought something new to wait for.
@@ -62,7 +75,13 @@ impl World {
     ///
     /// `speed` overrides the scenario's own. The time while nobody ran the drill is not counted.
     pub fn start(scenario: &Scenario, speed: Option<f64>, record: &Path) -> io::Result<Self> {
-        let speed = speed.unwrap_or(scenario.speed).max(1.0);
+        Self::start_as(scenario, &Setup { speed, ..Setup::default() }, record)
+    }
+
+    /// Like [`World::start`], and sets up as told.
+    pub fn start_as(scenario: &Scenario, setup: &Setup, record: &Path) -> io::Result<Self> {
+        let speed = setup.speed.unwrap_or(scenario.speed).max(1.0);
+        let transcript = setup.transcript.as_deref().map(Transcript::open).transpose()?;
         let (record, lines) = Record::open(record)?;
         check_script(&lines, scenario)?;
         let mut state = WorldState::new(Arc::new(scenario.clone()));
@@ -89,7 +108,8 @@ impl World {
         let mut origins = Vec::new();
         for (origin, stand_in) in &scenario.stand_ins {
             if !listeners.contains_key(stand_in) {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let listener =
+                    TcpListener::bind((Ipv4Addr::LOCALHOST, setup.ports.get(stand_in).copied().unwrap_or(0)))?;
                 listener.set_nonblocking(true)?;
                 listeners.insert(*stand_in, listener);
             }
@@ -103,7 +123,7 @@ impl World {
             listeners.into_iter().map(open).collect::<io::Result<Vec<_>>>()?
         };
         let clock = ScaledClock::new(begins, speed);
-        let shared = Arc::new(Shared { clock, inner: Mutex::new(inner), changed: watch::Sender::new(()) });
+        let shared = Arc::new(Shared { transcript, clock, inner: Mutex::new(inner), changed: watch::Sender::new(()) });
         let (stop, stopped) = oneshot::channel();
         let everyone = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("drill-world".to_owned()).spawn(move || {
@@ -318,12 +338,21 @@ impl Shared {
         }
     }
 
+    /// Writes an exchange into the transcript, where there is one.
+    fn tell(&self, on: StandIn, ask: &Ask, heard: &Heard, reply: &Reply) {
+        let Some(transcript) = &self.transcript else { return };
+        if let Err(error) = transcript.write(self.clock.now(), on, ask, heard, reply) {
+            self.lock().broken = Some(error.kind());
+        }
+    }
+
     /// Serves one request. An error closes the connection without an answer.
     async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionClosed> {
         let answer = match read(request).await {
-            Some(ask) => {
+            Some((ask, heard)) => {
                 let reply = self.lock().deal_with(on, &ask, self.clock.now());
                 self.changed.send_replace(());
+                self.tell(on, &ask, &heard, &reply);
                 match reply {
                     Reply::Answer(answer) => answer,
                     Reply::Closed => return Err(ConnectionClosed),
@@ -345,7 +374,7 @@ impl Shared {
 struct ConnectionClosed;
 
 /// Reads a request; `None` when it is too large or breaks off.
-async fn read(request: Request<Incoming>) -> Option<Ask> {
+async fn read(request: Request<Incoming>) -> Option<(Ask, Heard)> {
     let (head, body) = request.into_parts();
     let bytes = Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes();
     let bearer = head
@@ -362,7 +391,8 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
     } else {
         serde_json::from_slice(&bytes).map_or(Carried::Unreadable, Carried::Json)
     };
-    Some(Ask { method: head.method.to_string(), path: head.uri.path().to_owned(), query, bearer, body: carried })
+    let ask = Ask { method: head.method.to_string(), path: head.uri.path().to_owned(), query, bearer, body: carried };
+    Some((ask, Heard { headers: head.headers, body: bytes }))
 }
 
 fn respond(answer: &Answer) -> Response<Full<Bytes>> {

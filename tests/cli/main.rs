@@ -28,6 +28,7 @@ mod reference;
 mod runs;
 mod schema;
 mod stale;
+mod stand_ins;
 mod support;
 mod testing;
 mod undo;
