@@ -9,8 +9,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{ActionError, ErrorKind};
-use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
+use crate::base::clock::after;
+use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, SecretStore, StepPath, Timestamp};
 use crate::{http, process};
+
+/// Shorter waits for a vendor's limit are not worth a line.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// How much of a secret's beginning may be asked about.
+const LONGEST_PREFIX: usize = 8;
 
 /// The ways to the world, made once for a run. A drill gives other ones to the same engine and the same actions.
 pub struct Doors {
@@ -87,13 +93,73 @@ impl ActionContext {
         &self.target
     }
 
-    /// Sends a request and reads the whole answer. Ends early when the run is cancelled.
+    /// Sends a request and reads the whole answer. Waits first when the vendor's limit says so, by the clock of the run.
+    /// Ends early when the run is cancelled.
     pub async fn send(&self, request: http::Request) -> Result<http::Response, ActionError> {
+        self.send_before(request, Timestamp::MAX).await?.map_err(ActionError::from)
+    }
+
+    /// [`ActionContext::send`] that gives up rather than wait for its turn until after `end`.
+    pub(super) async fn send_before(
+        &self,
+        request: http::Request,
+        end: Timestamp,
+    ) -> Result<Result<http::Response, http::HttpError>, ActionError> {
+        let Some(limit) = request.limit.clone() else { return self.exchange(request).await };
+        let place = self.wait_for_turn(&limit, end).await?;
+        let answer = self.exchange(request).await?;
+        let (limits, now) = (self.doors.http.limits(), self.now());
+        match &answer {
+            Ok(response) if response.status == 429 => {
+                limits.refused(&limit, &place, now, response.retry_after(now));
+            }
+            Ok(_) => limits.accepted(&limit, &place, now),
+            Err(_) => {}
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: http::Request) -> Result<Result<http::Response, http::HttpError>, ActionError> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(ActionError::cancelled()),
-            answer = self.doors.http.send(request) => answer.map_err(ActionError::from),
+            answer = self.doors.http.send(request) => Ok(answer),
         }
+    }
+
+    async fn wait_for_turn(&self, limit: &http::Limit, end: Timestamp) -> Result<http::Place, ActionError> {
+        let mut place = http::Place::default();
+        let mut told = false;
+        loop {
+            let now = self.now();
+            let wait = self.doors.http.limits().reserve(limit, &mut place, now);
+            if wait.is_zero() {
+                return Ok(place);
+            }
+            if after(now, wait) > end {
+                let mut error = ActionError::new(
+                    ErrorKind::RateLimited,
+                    format!("`{}` takes no request for {}; nothing was sent", limit.key, HumanDuration(wait)),
+                );
+                error.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+                return Err(error);
+            }
+            if !told && wait >= WORTH_TELLING {
+                self.progress(format!("waits {}: `{}` takes no request before", HumanDuration(wait), limit.key));
+                told = true;
+            }
+            self.sleep(wait).await?;
+        }
+    }
+
+    /// The part of a limit's stated rate that is used now: 1, and less after a 429, down to a sixteenth.
+    pub fn share(&self, limit: &http::Limit) -> f64 {
+        self.doors.http.limits().share(&limit.key)
+    }
+
+    /// How many requests a second leave at most now for this limit; `None` when it states no number.
+    pub fn rate(&self, limit: &http::Limit) -> Option<f64> {
+        self.doors.http.limits().rate(limit)
     }
 
     /// Sends a request whose answer must be 2xx and JSON; an empty answer reads as `null`.
@@ -142,6 +208,17 @@ impl ActionContext {
         let name = self.target.secrets.get(name).map_or(name, String::as_str);
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
+    }
+
+    /// Does a secret begin with these characters? At most eight of them: enough for the kind of a key (`sk_live_`), too few
+    /// to learn anything else.
+    pub fn secret_begins(&self, name: &str, prefix: &str) -> Result<bool, ActionError> {
+        if prefix.len() > LONGEST_PREFIX {
+            let most = format!("the first {LONGEST_PREFIX} characters of a secret may be asked for, no more");
+            return Err(ActionError::new(ErrorKind::Internal, most));
+        }
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
+        Ok(self.doors.secrets.get(name)?.expose().starts_with(prefix))
     }
 
     /// The text with references in the place of secrets. A checkpoint that is to be sent again must hold these: the

@@ -4,12 +4,14 @@ mod answer;
 mod context;
 mod error;
 mod need;
+mod patience;
 mod registry;
 
 pub use answer::refusal;
 pub use context::{ActionContext, Checkpoints, Doors, Reporter, Target};
 pub use error::{ActionError, ErrorKind};
 pub use need::Need;
+pub use patience::Patience;
 pub use registry::{AnyAction, Contract, Registry, Undone};
 
 use schemars::JsonSchema;

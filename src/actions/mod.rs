@@ -4,6 +4,8 @@ pub mod clerk;
 pub mod http;
 pub mod report;
 mod scalar;
+#[cfg(test)]
+mod sending;
 pub mod shell;
 pub mod status;
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub fn builtin() -> Registry {
         .with(status::Check)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::Instance)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
@@ -54,6 +57,7 @@ mod tests {
         let names: Vec<_> = builtin().names().collect();
         let expected = [
             "clerk.frontend_health",
+            "clerk.instance",
             "clerk.ping",
             "http.get",
             "http.request",

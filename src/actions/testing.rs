@@ -120,6 +120,7 @@ const MOVED: [&str; 9] = [
 /// One action's surroundings.
 pub(super) struct Bench {
     doors: Arc<Doors>,
+    address: Option<String>,
     notes: Arc<Notes>,
     seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) cancel: CancellationToken,
@@ -182,33 +183,14 @@ impl Bench {
     }
 
     fn leading_to(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
-        let mut origins = http::Origins::default();
-        if let Some(address) = address {
-            for origin in MOVED {
-                origins.set(origin, &address).unwrap();
-            }
-        }
-        origins.close();
-        let given = [
-            ("clerk", "sk_test_0123456789"),
-            ("clerk_platform", "ak_0123456789abcdef"),
-            ("vercel", "vc_0123456789"),
-            ("svix", "testsk_0123456789.us"),
-            ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
-            ("pagerduty", "0123456789abcdef0123456789abcdef"),
-        ];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(BTreeMap::from(given));
-        let secrets = Arc::new(secrets);
-        let doors = Doors {
-            http: http::Client::new(origins, Arc::clone(&secrets)),
-            processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
-            clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
-            secrets,
-            reporter: Arc::new(PlainReporter),
-            artifacts: fresh_folder(),
-        };
-        Self { doors: Arc::new(doors), notes: Arc::default(), seen, cancel: CancellationToken::new() }
+        let doors = Arc::new(doors(address.as_deref(), &[]));
+        Self { doors, address, notes: Arc::default(), seen, cancel: CancellationToken::new() }
+    }
+
+    /// The same surroundings with another value of a secret.
+    pub(super) fn with_secret(mut self, name: &str, value: &str) -> Self {
+        self.doors = Arc::new(doors(self.address.as_deref(), &[(name, value)]));
+        self
     }
 
     /// The context of a first try.
@@ -263,6 +245,35 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(self.artifacts());
+    }
+}
+
+fn doors(address: Option<&str>, besides: &[(&str, &str)]) -> Doors {
+    let mut origins = http::Origins::default();
+    if let Some(address) = address {
+        for origin in MOVED {
+            origins.set(origin, address).unwrap();
+        }
+    }
+    origins.close();
+    let given = [
+        ("clerk", "sk_test_0123456789"),
+        ("clerk_platform", "ak_0123456789abcdef"),
+        ("vercel", "vc_0123456789"),
+        ("svix", "testsk_0123456789.us"),
+        ("slack", "https://hooks.slack.com/services/T000/B000/abcdefghijkl"),
+        ("pagerduty", "0123456789abcdef0123456789abcdef"),
+    ];
+    let given = given.iter().chain(besides).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let secrets = SecretStore::new(BTreeMap::new(), Arc::default()).with_given(given.collect());
+    let secrets = Arc::new(secrets);
+    Doors {
+        http: http::Client::new(origins, Arc::clone(&secrets)),
+        processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
+        clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
+        secrets,
+        reporter: Arc::new(PlainReporter),
+        artifacts: fresh_folder(),
     }
 }
 

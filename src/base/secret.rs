@@ -191,6 +191,11 @@ pub fn has_reference(text: &str) -> bool {
     next_reference(text).is_some()
 }
 
+/// Is this text one reference and nothing else?
+pub fn is_reference(text: &str) -> bool {
+    next_reference(text).is_some_and(|(before, _, after)| before.is_empty() && after.is_empty())
+}
+
 /// The text as people may see it: `‹secret vercel›` in the place of a reference.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

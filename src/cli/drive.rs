@@ -171,6 +171,11 @@ pub(super) fn console(run: &OpenRun, quiet: bool, speed: f64) -> SharedConsole {
     Arc::new(Mutex::new(console))
 }
 
+/// A console that tells nothing: for whoever holds several runs and tells them together.
+pub(super) fn silent_console(run: &OpenRun) -> SharedConsole {
+    Arc::new(Mutex::new(Console::new(Arc::clone(&run.plan), Mode::Quiet, std::io::sink())))
+}
+
 /// Drives the run until it ends or cannot go on here. Returns how, and the run's state.
 pub(super) fn drive(
     run: OpenRun,
@@ -253,7 +258,9 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
         };
         times += 1;
         if times == 1 {
-            anstream::eprintln!("stopping; once more to kill what runs and leave at once");
+            // Of several runs in this process each hears it.
+            static TOLD: std::sync::Once = std::sync::Once::new();
+            TOLD.call_once(|| anstream::eprintln!("stopping; once more to kill what runs and leave at once"));
             stop.request();
         } else {
             kill();

@@ -54,6 +54,15 @@ pub(super) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// How wide stdout is: what `COLUMNS` says, else the terminal. `None` where it has no end.
+pub(super) fn stdout_width() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
+    said.or_else(|| {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+    })
+}
+
 /// Is stderr a terminal?
 pub(super) fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()

@@ -136,6 +136,28 @@ impl CliError {
         Self::File { path: path.display().to_string(), source }
     }
 
+    /// What is wrong, in one line, for whoever tells of several things that went wrong.
+    pub(super) fn in_words(&self) -> String {
+        let (text, more) = match self {
+            Self::Diagnostics(problems) => {
+                let errors = || problems.iter().filter(|problem| problem.severity == Severity::Error);
+                let first = errors().next().map(|problem| {
+                    let line = problem.place().map(|(line, _)| format!(":{line}")).unwrap_or_default();
+                    format!("{}{line}: {}", problem.source.name, problem.message)
+                });
+                (first.unwrap_or_else(|| self.to_string()), errors().count().saturating_sub(1))
+            }
+            Self::Inputs(problems) => (self.first_of(problems), problems.len().saturating_sub(1)),
+            Self::Secrets(problems) => (self.first_of(problems), problems.len().saturating_sub(1)),
+            _ => (self.to_string(), 0),
+        };
+        if more == 0 { text } else { format!("{text}, and {more} more") }
+    }
+
+    fn first_of(&self, problems: &[impl std::fmt::Display]) -> String {
+        problems.first().map_or_else(|| self.to_string(), |problem| format!("{self}: {problem}"))
+    }
+
     /// Says on stderr what is wrong and what to type next.
     pub(super) fn tell(&self) -> Exit {
         let styled = super::env::stderr_is_styled();

@@ -91,7 +91,7 @@ fn check(mode: Mode) -> (bool, Value) {
 }
 
 fn health(world: &WorldState) -> Answer {
-    let Some(serving) = world.serving() else { return refusal(StandIn::App, 404, "", "no deployment serves") };
+    let Some(serving) = world.vercel.serving() else { return refusal(StandIn::App, 404, "", "no deployment serves") };
     let policy = policy(&serving.env, world.now);
     let (frontend_ok, frontend) = check(world.mode(StandIn::ClerkFrontend));
     let backend_mode = world.mode(StandIn::Clerk);
@@ -132,7 +132,7 @@ fn health(world: &WorldState) -> Answer {
 
 /// What somebody sees who was signed in when the trouble began.
 fn page(world: &WorldState) -> Answer {
-    let policy = world.serving().map(|serving| policy(&serving.env, world.now));
+    let policy = world.vercel.serving().map(|serving| policy(&serving.env, world.now));
     if let Some(policy) = policy.filter(|policy| policy.active) {
         return Answer::page(200, "Shop")
             .header("x-auth-bypass", "true")

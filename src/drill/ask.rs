@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::observed::Why;
 use super::scenario::{Mode, StandIn};
 use super::state::Change;
 
@@ -62,6 +63,8 @@ pub(super) struct Answer {
     pub(super) content: String,
     /// What it changes, in order.
     pub(super) changes: Vec<Change>,
+    /// Why it is not what was asked for, where the request itself is not to blame.
+    pub(super) why: Option<Why>,
 }
 
 impl Answer {
@@ -73,13 +76,15 @@ impl Answer {
             content_type: "application/json; charset=utf-8",
             content: value.to_string(),
             changes: Vec::new(),
+            why: None,
         }
     }
 
     /// A web page.
     pub(super) fn page(status: u16, title: &str) -> Self {
         let content = format!("<!doctype html>\n<title>{title}</title>\n<h1>{title}</h1>\n");
-        Self { status, headers: Vec::new(), content_type: "text/html; charset=utf-8", content, changes: Vec::new() }
+        let content_type = "text/html; charset=utf-8";
+        Self { status, headers: Vec::new(), content_type, content, changes: Vec::new(), why: None }
     }
 
     /// A status and nothing else.
@@ -94,10 +99,17 @@ impl Answer {
         self
     }
 
+    /// Says why it is not what was asked for, though nothing is wrong with the request.
+    #[must_use]
+    pub(super) fn because(mut self, why: Why) -> Self {
+        self.why = Some(why);
+        self
+    }
+
     /// Says what it changes.
     #[must_use]
-    pub(super) fn changing(mut self, changes: impl IntoIterator<Item = Change>) -> Self {
-        self.changes.extend(changes);
+    pub(super) fn changing(mut self, changes: impl IntoIterator<Item: Into<Change>>) -> Self {
+        self.changes.extend(changes.into_iter().map(Into::into));
         self
     }
 }

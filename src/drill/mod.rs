@@ -21,7 +21,8 @@ mod transcript;
 mod vercel;
 mod world;
 
-pub use observed::{Happening, LeftStanding, Observed, Refused, Why, Window, WriteKind};
+pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
     AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,

@@ -46,6 +46,18 @@ pub enum WriteKind {
     Promoted,
     /// The project was rolled back.
     RolledBack,
+    /// A session was revoked by itself.
+    SessionRevoked,
+    /// Users were banned, by one request.
+    UsersBanned,
+    /// Users were unbanned, by one request.
+    UsersUnbanned,
+    /// A user was locked.
+    UserLocked,
+    /// A user was unlocked.
+    UserUnlocked,
+    /// A user's password was marked as stolen.
+    PasswordCompromised,
 }
 
 /// Why a request was not answered as asked.
@@ -58,6 +70,10 @@ pub enum Why {
     Mode,
     /// The scenario has a fault for it.
     Fault,
+    /// The vendor grants only so much: its rate limit is used up, or the plan does not include it.
+    Granted,
+    /// It was about something that was there, and was gone by then.
+    Gone,
 }
 
 /// A request that was not answered as asked.
@@ -91,6 +107,12 @@ pub enum LeftStanding {
     BypassInForce(String),
     /// The project stays at a deployment until somebody promotes one.
     ProjectPinned(String),
+    /// So many users are banned who were not.
+    UsersBanned(u32),
+    /// So many users are no longer banned.
+    UsersUnbanned(u32),
+    /// So many users are locked.
+    UsersLocked(u32),
 }
 
 impl fmt::Display for LeftStanding {
@@ -101,6 +123,9 @@ impl fmt::Display for LeftStanding {
             Self::VariableRemoved(key) => write!(f, "variable `{key}` was removed"),
             Self::BypassInForce(id) => write!(f, "the bypass is in force in deployment `{id}`"),
             Self::ProjectPinned(id) => write!(f, "the project is pinned to deployment `{id}`"),
+            Self::UsersBanned(count) => write!(f, "{count} users are banned who were not"),
+            Self::UsersUnbanned(count) => write!(f, "{count} users are no longer banned"),
+            Self::UsersLocked(count) => write!(f, "{count} users are locked"),
         }
     }
 }
@@ -124,6 +149,19 @@ pub struct Observed {
     pub refused: Vec<Refused>,
     /// What happened by itself, in order.
     pub happenings: Vec<Happening>,
+    /// Who is signed in.
+    pub sessions: Sessions,
+}
+
+/// The sessions of Clerk's users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Sessions {
+    /// How many of those that were live at the start still are.
+    pub left_of_the_start: u32,
+    /// How many were opened during the drill.
+    pub opened: u32,
+    /// How many of these are live.
+    pub left_of_the_opened: u32,
 }
 
 impl Observed {
@@ -153,6 +191,11 @@ impl Observed {
             requests: world.requests.clone(),
             refused: world.refused.clone(),
             happenings: world.happenings.clone(),
+            sessions: Sessions {
+                left_of_the_start: world.people.left_of_the_start(),
+                opened: world.people.opened(),
+                left_of_the_opened: world.people.left_of_the_opened(),
+            },
         }
     }
 }
@@ -165,15 +208,16 @@ fn whole(windows: &[Window]) -> Option<Window> {
 /// The windows in which a serving deployment's policy let people in; neighbours are one window.
 fn bypass_in_force(world: &WorldState) -> Vec<Window> {
     let mut windows: Vec<Window> = Vec::new();
-    for (index, (from, id)) in world.served.iter().enumerate() {
-        let to = world.served.get(index + 1).map_or(world.now, |(next, _)| *next);
-        let Some((since, until)) = world.deployment(id).and_then(|deployment| policy(&deployment.env, *from).window)
+    for (index, (from, id)) in world.vercel.served.iter().enumerate() {
+        let to = world.vercel.served.get(index + 1).map_or(world.now, |(next, _)| *next);
+        let Some((since, until)) =
+            world.vercel.deployment(id).and_then(|deployment| policy(&deployment.env, *from).window)
         else {
             continue;
         };
         let (opens, closes) = ((*from).max(since), to.min(until));
         // At this very moment it may open, and then it has no end yet.
-        let still = index + 1 == world.served.len() && world.now < until;
+        let still = index + 1 == world.vercel.served.len() && world.now < until;
         if opens > closes || (opens == closes && !still) {
             continue;
         }

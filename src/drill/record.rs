@@ -1,7 +1,7 @@
 //! The world's record: one JSON line for everything that changes it, so that a drill outlives its process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -45,30 +45,36 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Opens the file for appending and reads what is in it; a torn last line is cut off.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Line>)> {
+    /// Opens the file for appending and hands over what is in it, line by line: a drill of a whole instance's users leaves
+    /// hundreds of thousands. A torn last line is cut off.
+    pub(super) fn open(path: &Path, mut each: impl FnMut(Line) -> io::Result<()>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut lines = Vec::new();
-        for (index, line) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
-            if line.is_empty() {
-                continue;
+        let mut reader = BufReader::with_capacity(1 << 16, &file);
+        let (mut bytes, mut whole, mut number) = (Vec::new(), 0, 0);
+        let torn = loop {
+            bytes.clear();
+            let read = reader.read_until(b'\n', &mut bytes)?;
+            number += 1;
+            match bytes.strip_suffix(b"\n") {
+                None => break read > 0,
+                Some([]) => {}
+                Some(line) => each(
+                    serde_json::from_slice(line)
+                        .map_err(|error| damaged(format!("{}, line {number}: {error}", path.display())))?,
+                )?,
             }
-            let line = serde_json::from_slice(line)
-                .map_err(|error| damaged(format!("{}, line {}: {error}", path.display(), index + 1)))?;
-            lines.push(line);
+            whole += u64::try_from(read).unwrap_or(u64::MAX);
+        };
+        drop(reader);
+        if torn {
+            file.set_len(whole)?;
         }
-        if whole < bytes.len() {
-            file.set_len(u64::try_from(whole).unwrap_or(u64::MAX))?;
-            file.seek(SeekFrom::End(0))?;
-        }
-        Ok((Self { file }, lines))
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file })
     }
 
     /// Writes a line in one piece. It outlives the process once this returns, though not a power cut.
@@ -79,15 +85,14 @@ impl Record {
     }
 }
 
-/// Was the drill begun with this very script?
-pub(super) fn check_script(lines: &[Line], scenario: &Scenario) -> io::Result<()> {
-    match lines.first().map(|line| &line.entry) {
-        None => Ok(()),
-        Some(Entry::Opened { digest, .. }) if *digest == scenario.digest => Ok(()),
-        Some(Entry::Opened { scenario: begun, .. }) => Err(damaged(format!(
+/// Was the drill begun with this very script? Asked about the record's first line.
+pub(super) fn check_script(first: &Line, scenario: &Scenario) -> io::Result<()> {
+    match &first.entry {
+        Entry::Opened { digest, .. } if *digest == scenario.digest => Ok(()),
+        Entry::Opened { scenario: begun, .. } => Err(damaged(format!(
             "this drill was begun with another version of the scenario `{begun}`; begin a new one"
         ))),
-        Some(Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Stopped) => {
+        Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Stopped => {
             Err(damaged("the world's record has lost its first line".to_owned()))
         }
     }

@@ -11,6 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::{Error as YamlError, Spanned};
 
+use super::clerk::ClerkSetting;
 use super::observed::Observed;
 use crate::base::diagnostic::nearest;
 use crate::base::{Code, Diagnostic, Digest, HumanDuration, Secret, Source, Span, Timestamp};
@@ -162,6 +163,9 @@ pub struct Setting {
     pub vercel: Option<VercelSetting>,
     /// The customer's app.
     pub app: Option<AppSetting>,
+    /// The instance at Clerk.
+    #[serde(default)]
+    pub clerk: ClerkSetting,
 }
 
 /// Which family of status page is played.
@@ -456,6 +460,10 @@ pub struct Expect {
     pub left_standing: Option<Leftovers>,
     /// Whether the app's bypass was to be in force at some time.
     pub bypass: Option<Bypass>,
+    /// How many of the sessions that were live at the start are to be so at the end.
+    pub sessions_left: Option<u32>,
+    /// How many requests the vendors may have refused because there were too many.
+    pub throttled_at_most: Option<u32>,
 }
 
 /// What may be left standing.
@@ -499,6 +507,14 @@ impl Expect {
                 missed.push("the bypass was in force, and should never have been".to_owned());
             }
             Some(Bypass::Opened | Bypass::NeverOpened) | None => {}
+        }
+        let left = seen.sessions.left_of_the_start;
+        if let Some(expected) = self.sessions_left.filter(|expected| *expected != left) {
+            missed.push(format!("{left} sessions of the start are live, and {expected} should be"));
+        }
+        let throttled = seen.refused.iter().filter(|refused| refused.status == Some(429)).count();
+        if self.throttled_at_most.is_some_and(|most| throttled > most as usize) {
+            missed.push(format!("{throttled} requests were one too many for a vendor's limit"));
         }
         missed
     }

@@ -82,21 +82,25 @@ impl World {
     pub fn start_as(scenario: &Scenario, setup: &Setup, record: &Path) -> io::Result<Self> {
         let speed = setup.speed.unwrap_or(scenario.speed).max(1.0);
         let transcript = setup.transcript.as_deref().map(Transcript::open).transpose()?;
-        let (record, lines) = Record::open(record)?;
-        check_script(&lines, scenario)?;
         let mut state = WorldState::new(Arc::new(scenario.clone()));
-        for line in &lines {
+        let mut left = Left::default();
+        let record = Record::open(record, |line| {
+            if left.last.is_none() {
+                check_script(&line, scenario)?;
+            }
             match &line.entry {
                 Entry::Asked(asked) => state.apply(line.at, asked),
                 Entry::Opened { .. } | Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Stopped => {
                     state.advance(line.at);
                 }
             }
-        }
+            left.with(&line.entry);
+            Ok(())
+        })?;
         let told = state.happenings.len();
-        let begins = continue_at(&state, &lines);
+        let begins = left.continue_at(&state);
         let mut inner = Inner { state, record, told, broken: None };
-        if lines.is_empty() {
+        if left.last.is_none() {
             inner.told = 0;
             let opened = Entry::Opened { scenario: scenario.scenario.clone(), digest: scenario.digest.clone() };
             inner.record.append(begins, opened)?;
@@ -171,16 +175,38 @@ impl Drop for World {
     }
 }
 
-/// Where the clock goes on. After a kill that is later than the last line by as much as a line may be late on a busy
-/// machine, so that no time comes twice.
-fn continue_at(state: &WorldState, lines: &[super::record::Line]) -> Timestamp {
-    let speed = lines.iter().rev().find_map(|line| match line.entry {
-        Entry::Continued { speed } => Some(speed),
-        Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Stopped => None,
-    });
-    match lines.last().map(|line| &line.entry) {
-        None | Some(Entry::Stopped) => state.now,
-        Some(_) => after(state.now, (2 * HEARTBEAT).mul_f64(speed.unwrap_or(1.0))),
+/// How the last one who ran the drill left it.
+#[derive(Default)]
+struct Left {
+    speed: Option<f64>,
+    last: Option<Parting>,
+}
+
+/// The record's last line.
+enum Parting {
+    Stopped,
+    InTheMiddle,
+}
+
+impl Left {
+    fn with(&mut self, entry: &Entry) {
+        self.last = Some(match entry {
+            Entry::Stopped => Parting::Stopped,
+            Entry::Continued { speed } => {
+                self.speed = Some(*speed);
+                Parting::InTheMiddle
+            }
+            Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) => Parting::InTheMiddle,
+        });
+    }
+
+    /// Where the clock goes on. After a kill that is later than the last line by as much as a line may be late on a busy
+    /// machine, so that no time comes twice.
+    fn continue_at(&self, state: &WorldState) -> Timestamp {
+        match self.last {
+            None | Some(Parting::Stopped) => state.now,
+            Some(Parting::InTheMiddle) => after(state.now, (2 * HEARTBEAT).mul_f64(self.speed.unwrap_or(1.0))),
+        }
     }
 }
 
@@ -251,6 +277,7 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         return (Reply::Closed, Some(Why::Fault), changes);
     }
     let why = match (on, answer.status, state.mode(on)) {
+        (..) if answer.why.is_some() => answer.why,
         (_, ..=399, _) => None,
         (_, 401 | 403, Mode::KeyRefused) => Some(Why::Mode),
         // The app reports its own illness with 503.
@@ -350,8 +377,15 @@ impl Shared {
     async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionClosed> {
         let answer = match read(request).await {
             Some((ask, heard)) => {
-                let reply = self.lock().deal_with(on, &ask, self.clock.now());
-                self.changed.send_replace(());
+                let (reply, sooner) = {
+                    let mut inner = self.lock();
+                    let due = inner.state.next_due();
+                    let reply = inner.deal_with(on, &ask, self.clock.now());
+                    (reply, inner.state.next_due() != due)
+                };
+                if sooner {
+                    self.changed.send_replace(());
+                }
                 self.tell(on, &ask, &heard, &reply);
                 match reply {
                     Reply::Answer(answer) => answer,
@@ -672,7 +706,10 @@ mod tests {
         let (status, deployment) = caller.vercel("GET", "/v13/deployments/dpl_drill0002", Value::Null).await;
         assert_eq!((status, &deployment["target"]), (200, &json!("production")));
         drop(world);
-        assert!(Record::open(&folder.file("killed.jsonl")).is_ok(), "the torn line was cut off, not written on");
+        assert!(
+            Record::open(&folder.file("killed.jsonl"), |_| Ok(())).is_ok(),
+            "the torn line was cut off, not written on"
+        );
     }
 
     #[tokio::test]
@@ -681,10 +718,16 @@ mod tests {
         let script = scenario(PROJECT);
         let file = folder.file("world.jsonl");
         drop(World::start(&script, Some(600.0), &file).unwrap());
-        let (_, lines) = Record::open(&file).unwrap();
-        assert_eq!(lines.last().unwrap().entry, Entry::Stopped);
+        let mut last = None;
+        let read = Record::open(&file, |line| {
+            last = Some(line);
+            Ok(())
+        });
+        assert!(read.is_ok());
+        let last = last.unwrap();
+        assert_eq!(last.entry, Entry::Stopped);
         let world = World::start(&script, Some(1.0), &file).unwrap();
-        assert!(until(lines.last().unwrap().at, world.clock().now()) < DEADLINE);
+        assert!(until(last.at, world.clock().now()) < DEADLINE);
     }
 
     #[test]

@@ -1,15 +1,22 @@
 //! The one HTTP client: limits on time and size, secrets filled in at the last moment, errors with nothing secret in them.
 
+mod address;
+mod class;
 mod origins;
+mod rate;
 
+pub use class::{Outcome, Repeat};
 pub use origins::{Origins, OriginsError, VENDOR_NAMES, origin};
+pub use rate::{Limit, Limits, Place};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::secret::{SecretError, has_reference, shown};
+use address::Address;
+
+use crate::base::secret::SecretError;
 use crate::base::{SecretStore, Timestamp};
 
 /// How long to wait for a connection.
@@ -19,12 +26,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How large an answer may be unless the request says otherwise.
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// A request. Header values and the body may hold secret references; the address may not.
+/// A request. Header values and the body may hold secret references; the address may not, unless it is one as a whole.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `GET`, `POST` …
     pub method: String,
-    /// The address, on the vendor's own host.
+    /// The address, on the vendor's own host; or a reference to it, see [`Request::at_secret`].
     pub url: String,
     /// Query parameters to add, percent-encoded here.
     pub query: Vec<(String, String)>,
@@ -36,6 +43,10 @@ pub struct Request {
     pub timeout: Duration,
     /// How large the answer may be.
     pub max_body: usize,
+    /// The vendor's limit it counts against. Whoever sends waits for it: see [`Limits`].
+    pub limit: Option<Limit>,
+    /// The address is a secret as a whole.
+    secret: bool,
 }
 
 /// What a request carries.
@@ -61,12 +72,20 @@ impl Request {
             body: Body::Empty,
             timeout: DEFAULT_TIMEOUT,
             max_body: DEFAULT_MAX_BODY,
+            limit: None,
+            secret: false,
         }
     }
 
     /// A `GET`.
     pub fn get(url: impl Into<String>) -> Self {
         Self::new("GET", url)
+    }
+
+    /// A request whose whole address is a secret, such as a Slack webhook. It is filled in when the request is sent, must
+    /// be https, and is told as `‹secret slack›` everywhere.
+    pub fn at_secret(method: impl Into<String>, reference: impl Into<String>) -> Self {
+        Self { secret: true, ..Self::new(method, reference) }
     }
 
     /// Adds a header.
@@ -100,6 +119,13 @@ impl Request {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Counts against a vendor's limit, together with all other requests of its key.
+    #[must_use]
+    pub fn limited(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -251,12 +277,19 @@ struct Inner {
     client: OnceLock<Result<reqwest::Client, String>>,
     origins: Origins,
     secrets: Arc<SecretStore>,
+    limits: Limits,
 }
 
 impl Client {
     /// A client that sends to `origins` and fills in `secrets`.
     pub fn new(origins: Origins, secrets: Arc<SecretStore>) -> Self {
-        Self { inner: Arc::new(Inner { client: OnceLock::new(), origins, secrets }), speed: 1.0 }
+        let inner = Inner { client: OnceLock::new(), origins, secrets, limits: Limits::default() };
+        Self { inner: Arc::new(inner), speed: 1.0 }
+    }
+
+    /// How fast each vendor may be asked; one account for all clones.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     /// The same client for a run whose clock runs `speed` times as fast as the world's.
@@ -291,23 +324,11 @@ impl Client {
 
     /// Sends a request and reads the whole answer, within its limits of time and size.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        if has_reference(&request.url) || request.query.iter().any(|(_, value)| has_reference(value)) {
-            return Err(HttpError::BadRequest(format!(
-                "a secret would stand in the address {}; put it in a header",
-                shown(&request.url)
-            )));
-        }
-        let mut url = reqwest::Url::parse(&request.url)
-            .map_err(|error| HttpError::BadRequest(format!("`{}` is not an address: {error}", request.url)))?;
-        if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
-        }
-        let told = without_query(&url);
-        let url = self.inner.origins.resolve(url).ok_or_else(|| HttpError::Refused { url: told.clone() })?;
+        let address = Address::of(&request, &self.inner.secrets, &self.inner.origins)?;
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .map_err(|_| HttpError::BadRequest(format!("`{}` is not an HTTP method", request.method)))?;
 
-        let mut outgoing = self.client()?.request(method, url).timeout(self.limit(request.timeout));
+        let mut outgoing = self.client()?.request(method, address.url.clone()).timeout(self.limit(request.timeout));
         for (name, value) in &request.headers {
             outgoing = outgoing.header(name, self.inner.secrets.reveal(value)?);
         }
@@ -320,7 +341,7 @@ impl Client {
         };
 
         let began = std::time::Instant::now();
-        let failed = |error: reqwest::Error| classify(&request, &told, &error.without_url());
+        let failed = |error: reqwest::Error| classify(&request, &address, &error.without_url());
         let mut answer = outgoing.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
         let headers = answer
@@ -335,25 +356,25 @@ impl Client {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > request.max_body {
-                return Err(HttpError::TooLarge { method: request.method, url: told, limit: request.max_body });
+                return Err(HttpError::TooLarge { method: request.method, url: address.told, limit: request.max_body });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, headers, body, elapsed: began.elapsed(), url: told })
+        Ok(Response { status, headers, body, elapsed: began.elapsed(), url: address.told })
     }
 }
 
-fn classify(request: &Request, url: &str, error: &reqwest::Error) -> HttpError {
-    let (method, url) = (request.method.clone(), url.to_owned());
+fn classify(request: &Request, address: &Address, error: &reqwest::Error) -> HttpError {
+    let (method, url, reason) = (request.method.clone(), address.told.clone(), address.masked(innermost(error)));
     if error.is_timeout() {
         let (limit, sent) = if error.is_connect() { (CONNECT_TIMEOUT, false) } else { (request.timeout, true) };
         HttpError::Timeout { method, url, limit, sent }
     } else if error.is_builder() {
-        HttpError::BadRequest(format!("{method} {url} cannot be sent: {}", innermost(error)))
+        HttpError::BadRequest(format!("{method} {url} cannot be sent: {reason}"))
     } else if error.is_body() || error.is_decode() {
-        HttpError::Broken { method, url, reason: innermost(error) }
+        HttpError::Broken { method, url, reason }
     } else {
-        HttpError::Network { method, url, reason: innermost(error), sent: !error.is_connect() }
+        HttpError::Network { method, url, reason, sent: !error.is_connect() }
     }
 }
 
@@ -364,15 +385,6 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
-}
-
-fn without_query(url: &reqwest::Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.to_string()
 }
 
 fn reveal_json(secrets: &SecretStore, value: Value) -> Result<Value, SecretError> {

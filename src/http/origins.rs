@@ -4,16 +4,27 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 
-/// The vendors whose address can be set by name. Sources: the base addresses in each vendor's own API reference.
-const VENDORS: [(&str, &str); 4] = [
-    ("clerk", "https://api.clerk.com"),
-    ("vercel", "https://api.vercel.com"),
-    ("slack", "https://hooks.slack.com"),
-    ("pagerduty", "https://events.pagerduty.com"),
+/// The vendors whose address can be set by name, with all addresses of their regions. Sources: the base addresses in each
+/// vendor's own API reference.
+const VENDORS: [(&str, &[&str]); 5] = [
+    ("clerk", &["https://api.clerk.com"]),
+    ("vercel", &["https://api.vercel.com"]),
+    (
+        "svix",
+        &[
+            "https://api.us.svix.com",
+            "https://api.eu.svix.com",
+            "https://api.ca.svix.com",
+            "https://api.au.svix.com",
+            "https://api.in.svix.com",
+        ],
+    ),
+    ("slack", &["https://hooks.slack.com"]),
+    ("pagerduty", &["https://events.pagerduty.com", "https://events.eu.pagerduty.com"]),
 ];
 
 /// Their names.
-pub const VENDOR_NAMES: [&str; 4] = ["clerk", "vercel", "slack", "pagerduty"];
+pub const VENDOR_NAMES: [&str; 5] = ["clerk", "vercel", "svix", "slack", "pagerduty"];
 
 /// Why an `--endpoint` was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,12 +55,14 @@ pub struct Origins {
 impl Origins {
     /// Sends what is meant for `origin` to `target`.
     pub fn set(&mut self, origin: &str, target: &str) -> Result<(), OriginsError> {
-        let from = VENDORS.iter().find(|(name, _)| *name == origin).map_or(origin, |(_, base)| *base);
-        let known = || VENDOR_NAMES.join(", ");
-        let from =
-            parse(from).ok_or_else(|| OriginsError::UnknownVendor { name: origin.to_owned(), known: known() })?;
-        let to = parse(target).ok_or_else(|| OriginsError::NotAnAddress(target.to_owned()))?;
-        self.moved.insert(key(&from), to);
+        let named = VENDORS.iter().find(|(name, _)| *name == origin).map(|(_, bases)| *bases);
+        let to = parse(target);
+        for from in named.unwrap_or(&[origin]) {
+            let unknown = || OriginsError::UnknownVendor { name: origin.to_owned(), known: VENDOR_NAMES.join(", ") };
+            let from = parse(from).ok_or_else(unknown)?;
+            let to = to.clone().ok_or_else(|| OriginsError::NotAnAddress(target.to_owned()))?;
+            self.moved.insert(key(&from), to);
+        }
         Ok(())
     }
 
@@ -123,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_stands_for_all_regions_of_a_vendor() {
+        let mut origins = Origins::default();
+        origins.set("svix", "http://127.0.0.1:4030").unwrap();
+        origins.set("pagerduty", "http://127.0.0.1:4040").unwrap();
+        for region in ["us", "eu", "ca", "au", "in"] {
+            assert!(origins.has(&format!("https://api.{region}.svix.com")), "{region}");
+        }
+        assert!(origins.has("https://events.eu.pagerduty.com"));
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_vendors() {
+        assert_eq!(VENDORS.map(|(name, _)| name), VENDOR_NAMES);
+    }
+
+    #[test]
     fn a_closed_map_lets_nothing_else_out() {
         let mut origins = Origins::default();
         origins.set("clerk", "http://127.0.0.1:4010").unwrap();
@@ -135,7 +164,7 @@ mod tests {
         let mut origins = Origins::default();
         assert_eq!(
             origins.set_from_text("clark=http://127.0.0.1:1").unwrap_err().to_string(),
-            "`clark` is neither a vendor (clerk, vercel, slack, pagerduty) nor an address such as `https://status.clerk.com`"
+            "`clark` is neither a vendor (clerk, vercel, svix, slack, pagerduty) nor an address such as `https://status.clerk.com`"
         );
         assert!(origins.set_from_text("clerk").is_err());
         assert!(origins.set_from_text("clerk=ftp://x").is_err());

@@ -28,5 +28,5 @@ pub use init::first_tests;
 pub use read::Draft;
 pub use schema::schema;
 pub use suite::{Suite, Verdict};
-pub(crate) use tell::total;
 pub use tell::{Told, json, junit, text};
+pub(crate) use tell::{total, xml};

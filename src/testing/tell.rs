@@ -189,7 +189,7 @@ pub fn junit(files: &[Told<'_>]) -> String {
 }
 
 /// A text as XML may hold it.
-fn xml(text: &str) -> String {
+pub(crate) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

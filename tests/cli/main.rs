@@ -9,6 +9,7 @@ mod drills;
 mod explanations;
 mod flow;
 mod fmt;
+mod game_day;
 mod gates;
 mod hostile;
 mod language;

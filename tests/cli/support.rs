@@ -55,6 +55,17 @@ impl Place {
         self
     }
 
+    /// Removes everything in a folder but these.
+    pub(crate) fn keep(&self, folder: &str, names: &[&str]) {
+        for entry in std::fs::read_dir(self.path(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if !names.contains(&path.file_name().unwrap().to_str().unwrap()) {
+                let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                removed.unwrap();
+            }
+        }
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{backend, default_timeout, key_is_taken, millis};
+use super::{backend, default_secret, default_timeout, key_is_taken, millis};
 use crate::action::{Action, ActionContext, ActionError, Effect, Intent, Need, Replay};
 use crate::base::HumanDuration;
 
@@ -33,10 +33,6 @@ pub struct ClerkPingOutput {
     pub keys: u64,
     /// How long the exchange took, in milliseconds.
     pub elapsed_ms: u64,
-}
-
-fn default_secret() -> String {
-    "clerk".to_owned()
 }
 
 impl Action for Ping {

@@ -1,20 +1,21 @@
 //! Vercel: environment variables and deployments, <https://vercel.com/docs/rest-api>.
 
+mod deployments;
+mod domain;
 mod env;
-mod env_remove;
-mod env_set;
-mod redeploy;
+mod watch;
 
-pub use env::EnvTarget;
-pub use env_remove::{EnvRemove, VercelEnvRemoveOutput, VercelEnvRemoveParams};
-pub use env_set::{EnvSet, EnvType, VercelEnvSetOutput, VercelEnvSetParams};
-pub use redeploy::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+pub use deployments::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+pub use env::{
+    EnvRemove, EnvSet, EnvTarget, EnvType, VercelEnvRemoveOutput, VercelEnvRemoveParams, VercelEnvSetOutput,
+    VercelEnvSetParams,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::action::{ActionContext, ActionError, ErrorKind, Need};
-use crate::http::{Request, path_segment};
+use crate::http::{Limit, Request, path_segment};
 
 const BASE: &str = "https://api.vercel.com";
 
@@ -31,7 +32,7 @@ struct Scope<'p> {
 impl Scope<'_> {
     /// A request; `path` is made of checked segments.
     fn request(&self, method: &str, path: &str) -> Request {
-        let request = Request::new(method, format!("{BASE}{path}"));
+        let request = Request::new(method, format!("{BASE}{path}")).limited(limit(method, path));
         match self.team {
             Some(team) if team.starts_with("team_") => request.query("teamId", team),
             Some(team) => request.query("slug", team),
@@ -50,6 +51,14 @@ impl Scope<'_> {
             None => Err(ActionError::invalid_params(format!("`{}` is no project's name or id", self.project))),
         }
     }
+}
+
+/// Vercel limits each endpoint for itself and says how much only with a 429: that one holds back its endpoint, and a
+/// deployment too many leaves the way to the variables open.
+fn limit(method: &str, path: &str) -> Limit {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let endpoint: Vec<_> = path.split('/').take(3).collect();
+    Limit::unstated(format!("vercel {method} {}", endpoint.join("/")))
 }
 
 /// Questions that only read: is the token good, and does it see what a step will change?
@@ -194,6 +203,14 @@ mod tests {
         assert_eq!(request(None), "https://api.vercel.com/x");
         assert_eq!(Scope { project: "my app", team: None }.project(), "my%20app");
         assert!(Scope { project: "..", team: None }.check().is_err());
+    }
+
+    #[test]
+    fn each_endpoint_is_held_back_for_itself() {
+        let key = |method, path| Scope { project: "p", team: None }.request(method, path).limit.unwrap().key;
+        assert_eq!(key("POST", "/v13/deployments?forceNew=1"), "vercel POST /v13/deployments");
+        assert_eq!(key("GET", "/v13/deployments/dpl_1"), "vercel GET /v13/deployments");
+        assert_eq!(limit("GET", "/v9/projects/p"), Limit::unstated("vercel GET /v9/projects"));
     }
 
     #[test]

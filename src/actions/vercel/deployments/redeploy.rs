@@ -6,11 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Scope, Vercel, default_secret, id_segment, is_passing, typed};
+use super::super::domain::{Project, rolling};
+use super::super::watch::Watch;
+use super::super::{Scope, Vercel, default_secret, id_segment, typed};
+use super::{Progress, RedeployTarget, progress};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
-use crate::base::clock::{after, until};
+use crate::base::clock::until;
 use crate::base::{HumanDuration, Timestamp};
-use crate::http::Request;
 
 /// How long an undo waits for the roll-back; Vercel's own command line waits as long.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(180);
@@ -44,26 +46,6 @@ pub struct VercelRedeployParams {
     pub deadline: HumanDuration,
 }
 
-/// An environment that can be deployed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RedeployTarget {
-    /// What customers see.
-    #[default]
-    Production,
-    /// An address of its own.
-    Preview,
-}
-
-impl RedeployTarget {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Preview => "preview",
-        }
-    }
-}
-
 fn default_deadline() -> HumanDuration {
     HumanDuration(Duration::from_secs(20 * 60))
 }
@@ -95,93 +77,9 @@ struct Remembered {
     deployment: Option<String>,
 }
 
-/// The parts of a project that say where requests go.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Project {
-    id: String,
-    name: String,
-    #[serde(default)]
-    targets: Value,
-    #[serde(default)]
-    auto_assign_custom_domains: Option<bool>,
-    #[serde(default)]
-    last_rollback_target: Value,
-    #[serde(default)]
-    last_alias_request: Value,
-    #[serde(default)]
-    rolling_release: Value,
-}
-
-impl Project {
-    fn serving(&self, target: RedeployTarget) -> Option<&str> {
-        self.targets.get(target.as_str())?.get("id")?.as_str()
-    }
-
-    /// Do the domains stay where they are when something new is ready?
-    fn is_pinned(&self) -> bool {
-        self.auto_assign_custom_domains == Some(false) || !self.last_rollback_target.is_null()
-    }
-}
-
-/// How far a deployment is, as far as one answer tells.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    /// Not there yet.
-    Underway(String),
-    /// Built; its domains are being assigned.
-    Assigning,
-    /// Built, and waiting to be promoted.
-    Staged,
-    /// Customers reach it.
-    Serving,
-    /// It will never be.
-    Over(String),
-}
-
 impl VercelRedeployParams {
     fn scope(&self) -> Scope<'_> {
         Scope { project: &self.project, team: self.team.as_deref() }
-    }
-}
-
-/// The requests. Plans show them and runs send them.
-impl Scope<'_> {
-    fn get_project(&self) -> Request {
-        self.request("GET", &format!("/v9/projects/{}", self.project()))
-    }
-
-    fn list_deployments(&self, project: &str, target: RedeployTarget, since: &str) -> Request {
-        self.request("GET", "/v7/deployments")
-            .query("projectId", project)
-            .query("target", target.as_str())
-            .query("since", since)
-            .query("limit", "100")
-    }
-
-    fn create_deployment(&self, name: &str, from: &str, target: RedeployTarget, key: &str) -> Request {
-        let mut body = json!({ "name": name, "deploymentId": from });
-        if let (RedeployTarget::Production, Some(fields)) = (target, body.as_object_mut()) {
-            // Vercel knows `production` by name; without a name it deploys a preview.
-            fields.insert("target".to_owned(), json!("production"));
-        }
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert("meta".to_owned(), json!({ "action": "redeploy", "runbookRun": key }));
-        }
-        self.request("POST", "/v13/deployments").query("forceNew", "1").json(body)
-    }
-
-    fn get_deployment(&self, id: &str) -> Request {
-        self.request("GET", &format!("/v13/deployments/{id}"))
-    }
-
-    /// Without a body Vercel refuses this, whatever its contract says.
-    fn promote(&self, project: &str, id: &str) -> Request {
-        self.request("POST", &format!("/v10/projects/{project}/promote/{id}")).json(json!({}))
-    }
-
-    fn roll_back(&self, project: &str, id: &str) -> Request {
-        self.request("POST", &format!("/v1/projects/{project}/rollback/{id}")).json(json!({}))
     }
 }
 
@@ -309,14 +207,6 @@ async fn remembered(cx: &ActionContext, project: &Project, target: RedeployTarge
     Ok(remembered)
 }
 
-fn rolling(project: &str) -> ActionError {
-    let reason = format!(
-        "project `{project}` has a rolling release, which would give the change to a share of the customers only; \
-         complete it and turn rolling releases off in the project's settings, then run this step again"
-    );
-    ActionError::new(ErrorKind::Rejected, reason)
-}
-
 impl Vercel<'_> {
     /// The deployment that this step of this run made before, unless it came to nothing.
     async fn own_deployment(
@@ -395,150 +285,11 @@ impl Vercel<'_> {
             watch.pause(self.cx, &format!("deployment {id} is {words}")).await?;
         }
     }
-
-    async fn project(&self, watch: &Watch) -> Result<Project, ActionError> {
-        let request = self.scope.get_project();
-        watch.insist(self.cx, || self.read(request.clone())).await
-    }
-
-    async fn promote(&self, watch: &Watch, id: &str) -> Result<(), ActionError> {
-        let project = self.project(watch).await?;
-        if !project.rolling_release.is_null() {
-            return Err(rolling(&project.name));
-        }
-        self.cx.progress(format!("promotes {id}: the project does not assign its domains by itself"));
-        let request = self.scope.promote(&id_segment(&project.id)?, id);
-        watch.insist(self.cx, || self.call(request.clone())).await?;
-        self.alias_moved(watch, id, "promote").await
-    }
-
-    /// Waits until the domains have moved: promoting and rolling back answer before the work is done.
-    async fn alias_moved(&self, watch: &Watch, id: &str, kind: &str) -> Result<(), ActionError> {
-        loop {
-            let project = self.project(watch).await?;
-            let request = &project.last_alias_request;
-            let field = |name: &str| request.get(name).and_then(Value::as_str);
-            let ours = field("toDeploymentId") == Some(id) && field("type") == Some(kind);
-            match field("jobStatus").filter(|_| ours) {
-                Some("succeeded") => return Ok(()),
-                // Skipped, because it serves already: fine. For any other reason: not.
-                Some("skipped") if project.serving(RedeployTarget::Production) == Some(id) => return Ok(()),
-                Some(status @ ("failed" | "skipped")) => {
-                    let reason = format!("Vercel {status} the {kind} to {id}; the domains stay where they were");
-                    return Err(ActionError::new(ErrorKind::Failed, reason));
-                }
-                _ => watch.pause(self.cx, &format!("the {kind} to {id} is not done")).await?,
-            }
-        }
-    }
-}
-
-fn state_of(deployment: &Value) -> &str {
-    let state = deployment.get("readyState").or_else(|| deployment.get("state")).or_else(|| deployment.get("status"));
-    state.and_then(Value::as_str).unwrap_or("in an unnamed state")
-}
-
-/// A state that never turns into another, `READY` aside. Values not known here are waited for, up to the deadline.
-fn is_over(state: &str) -> bool {
-    matches!(state, "ERROR" | "CANCELED" | "BLOCKED" | "DELETED") || state.ends_with("_ERROR")
-}
-
-fn progress(deployment: &Value) -> Progress {
-    let state = state_of(deployment);
-    let words = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    if is_over(state) {
-        let why = words("/errorMessage").or_else(|| words("/errorCode"));
-        return Progress::Over(match why {
-            Some(why) => format!("ended as {state}: {why}"),
-            None => format!("ended as {state}"),
-        });
-    }
-    if let Some(error) = deployment.get("aliasError").filter(|error| !error.is_null()) {
-        let why =
-            error.get("message").or_else(|| error.get("code")).and_then(Value::as_str).unwrap_or("no reason given");
-        return Progress::Over(format!("could not be given its domains: {why}"));
-    }
-    let alias_check = words("/checks/deployment-alias/state");
-    if words("/checksConclusion").as_deref() == Some("failed") || alias_check.as_deref() == Some("failed") {
-        return Progress::Over("failed its checks".to_owned());
-    }
-    if state != "READY" {
-        return Progress::Underway(state.to_owned());
-    }
-    match deployment.get("readySubstate").and_then(Value::as_str) {
-        Some("STAGED") => return Progress::Staged,
-        Some("ROLLING") => {
-            let reason = "serves a share of the customers only, by a rolling release; complete that release";
-            return Progress::Over(reason.to_owned());
-        }
-        _ => {}
-    }
-    // A boolean by the contract, a time in milliseconds in practice.
-    let assigned = match deployment.get("aliasAssigned") {
-        Some(Value::Bool(assigned)) => *assigned,
-        Some(Value::Number(at)) => at.as_f64().is_some_and(|at| at > 0.0),
-        _ => false,
-    };
-    if assigned { Progress::Serving } else { Progress::Assigning }
-}
-
-/// A deadline, and how often to look meanwhile.
-struct Watch {
-    began: Timestamp,
-    ends: Timestamp,
-    limit: Duration,
-}
-
-impl Watch {
-    fn new(cx: &ActionContext, limit: Duration) -> Self {
-        Self { began: cx.now(), ends: after(cx.now(), limit), limit }
-    }
-
-    /// As often as Vercel's own command line looks.
-    fn rhythm(&self, now: Timestamp) -> Duration {
-        Duration::from_secs(match until(self.began, now).as_secs() {
-            0..15 => 1,
-            15..60 => 5,
-            60..300 => 15,
-            _ => 30,
-        })
-    }
-
-    /// Waits until it is time to look again. Fails when the deadline has passed.
-    async fn pause(&self, cx: &ActionContext, told: &str) -> Result<(), ActionError> {
-        self.wait(cx, self.rhythm(cx.now()), told).await
-    }
-
-    async fn wait(&self, cx: &ActionContext, wish: Duration, told: &str) -> Result<(), ActionError> {
-        let left = until(cx.now(), self.ends);
-        if left.is_zero() {
-            let limit = HumanDuration(self.limit);
-            return Err(ActionError::new(ErrorKind::Timeout, format!("after {limit}, {told}")));
-        }
-        cx.sleep(wish.min(left)).await
-    }
-
-    /// Asks again while the failure may pass by itself: the work goes on at Vercel whether we can see it or not.
-    async fn insist<T, F>(&self, cx: &ActionContext, ask: impl Fn() -> F) -> Result<T, ActionError>
-    where
-        F: Future<Output = Result<T, ActionError>>,
-    {
-        loop {
-            match ask().await {
-                Err(error) if is_passing(&error) => {
-                    cx.progress(format!("waits: {}", error.message));
-                    let wish = error.retry_after().unwrap_or_default().max(self.rhythm(cx.now()));
-                    self.wait(cx, wish, &error.message).await?;
-                }
-                settled => return settled,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Answer, Bench, Seen};
+    use super::super::super::super::testing::{Answer, Bench, Seen};
     use super::*;
 
     /// A Vercel with one project. `states` are what the new deployment is, poll after poll; the last one stays.

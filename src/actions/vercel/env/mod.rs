@@ -1,5 +1,11 @@
 //! Environment variables: the rows there are, what was there before us, and putting that back.
 
+mod remove;
+mod set;
+
+pub use remove::{EnvRemove, VercelEnvRemoveOutput, VercelEnvRemoveParams};
+pub use set::{EnvSet, EnvType, VercelEnvSetOutput, VercelEnvSetParams};
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::env::{EnvTarget, Prior, Row, check_names, find};
-use super::{Scope, Vercel, default_secret};
+use super::super::{Scope, Vercel, default_secret};
+use super::{EnvTarget, Prior, Row, check_names, find};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Removes environment variables of a project. It takes a new deployment for that to be felt: redeploy afterwards.
@@ -141,8 +141,8 @@ fn accept(row: &Row, _readable: bool) -> Result<(), ActionError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Answer, Bench, faults};
-    use super::super::env::tests::{World, row};
+    use super::super::super::super::testing::{Answer, Bench, faults};
+    use super::super::tests::{World, row};
     use super::*;
     use serde_json::json;
 

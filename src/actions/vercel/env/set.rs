@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::scalar::Scalar;
-use super::env::{EnvTarget, Prior, Row, check_names, find, new_row};
-use super::{Scope, Vercel, default_secret, id_segment};
+use super::super::super::scalar::Scalar;
+use super::super::{Scope, Vercel, default_secret, id_segment};
+use super::{EnvTarget, Prior, Row, check_names, find, new_row};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Sets environment variables of a project. They reach new deployments only: redeploy afterwards. The values
@@ -210,8 +210,8 @@ impl Action for EnvSet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Answer, Bench, faults};
-    use super::super::env::tests::{World, row};
+    use super::super::super::super::testing::{Answer, Bench, faults};
+    use super::super::tests::{World, row};
     use super::*;
 
     fn params(more: Value) -> VercelEnvSetParams {
