@@ -3,7 +3,7 @@
 //! A small reader of its own: what the vendors' files use, and a panic for what they do not, so that no demand is dropped
 //! without a word.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -55,8 +55,7 @@ impl Contract {
         if document["openapi"].as_str().unwrap().starts_with("3.0") {
             admit_null(&mut document);
         }
-        let mut contract =
-            Self { name: name.to_owned(), document, operations: Vec::new(), compiled: Mutex::default() };
+        let mut contract = Self { name: name.to_owned(), document, operations: Vec::new(), compiled: Mutex::default() };
         contract.operations = contract.all();
         contract
     }
@@ -104,9 +103,11 @@ impl Contract {
         self.operations.iter().find(|operation| {
             operation.method == method
                 && operation.segments.len() == asked.len()
-                && operation.segments.iter().zip(&asked).all(|(known, asked)| {
-                    (known.starts_with('{') && !asked.is_empty()) || known == asked
-                })
+                && operation
+                    .segments
+                    .iter()
+                    .zip(&asked)
+                    .all(|(known, asked)| (known.starts_with('{') && !asked.is_empty()) || known == asked)
         })
     }
 
@@ -207,10 +208,7 @@ impl Contract {
             Err(error) => return vec![format!("it is no JSON ({error}): {text}")],
         };
         let validator = self.validator(key, schema);
-        let found: Vec<String> = validator
-            .iter_errors(&value)
-            .flat_map(|error| causes(&error))
-            .collect();
+        let found: Vec<String> = validator.iter_errors(&value).flat_map(|error| causes(&error)).collect();
         found
     }
 
@@ -238,9 +236,13 @@ fn causes(error: &jsonschema::ValidationError<'_>) -> Vec<String> {
     let place = error.instance_path().to_string();
     let at = if place.is_empty() { "the whole".to_owned() } else { format!("`{place}`") };
     if let jsonschema::error::ValidationErrorKind::AnyOf { context } = error.kind() {
+        // An alternative of another type altogether is not what was meant.
         let closest = context.iter().min_by_key(|errors| {
-            let deepest = errors.iter().map(|one| one.instance_path().to_string().matches('/').count()).max();
-            (errors.len(), std::cmp::Reverse(deepest))
+            let is_other = errors.iter().any(|one| {
+                matches!(one.kind(), jsonschema::error::ValidationErrorKind::Type { .. })
+                    && one.instance_path() == error.instance_path()
+            });
+            (is_other, errors.len())
         });
         let inner: Vec<String> = closest.into_iter().flatten().flat_map(causes).collect();
         return vec![format!("{at} fits none of the forms; of the closest: {}", inner.join("; "))];

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use runbook::drill::{Answering, Exchange, StandIn};
 use serde_json::Value;
@@ -21,13 +22,16 @@ impl Vendors {
         let paths = FILES.map(|name| folder.join(format!("{name}.openapi.json")));
         if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
             assert!(named.is_none(), "RUNBOOK_VENDOR_CONTRACTS is set, and there is no {}", missing.display());
-            // Not `eprintln!`: what a test prints is shown only when it fails.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED, no request was held against the vendors' contracts: there is no {}; \
-                 RUNBOOK_VENDOR_CONTRACTS names the folder of their OpenAPI files",
-                missing.display()
-            );
+            // Once for all the tests, and not by `eprintln!`: what a test prints is shown only when it fails.
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "SKIPPED, no request was held against the vendors' contracts: there is no {}; \
+                     RUNBOOK_VENDOR_CONTRACTS names the folder of their OpenAPI files",
+                    missing.display()
+                );
+            });
             return None;
         }
         Some(Self(paths.iter().map(|path| Contract::load(path)).collect()))
