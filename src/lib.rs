@@ -8,6 +8,7 @@ pub mod action;
 pub mod actions;
 pub mod base;
 pub mod cli;
+pub mod database;
 pub mod drill;
 pub mod engine;
 pub mod http;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The floors, lowest first. A module names only lower ones. `main` stands on top of them all.
 const FLOORS: [&[&str]; 9] = [
     &["base"],
-    &["runbook", "process", "http"],
+    &["runbook", "process", "http", "database"],
     &["action"],
     &["plan"],
     &["run"],

@@ -35,17 +35,21 @@ pub(super) fn json(response: &Response, now: Timestamp) -> Result<Value, ActionE
 /// The failure that an unwanted answer stands for: the class of its status, and the vendor's own words.
 ///
 /// Understands the error bodies of Clerk (`errors[0]`, and the flat one of its maintenance mode) and Vercel (`error`,
-/// `err`, or flat), and takes what it can from any other.
+/// `err`, or flat), and Svix (flat, and a list under `detail` where parameters do not fit), and takes what it can from any other.
 pub fn refusal(response: &Response, now: Timestamp) -> ActionError {
     let body = response.json();
     let told = body.as_ref().map(innermost);
+    let fields = body.as_ref().and_then(unfit_fields);
     let message = told.and_then(|told| {
         ["long_message", "longMessage", "message", "shortMessage", "detail", "title", "error"]
             .iter()
             .find_map(|key| told.get(key).and_then(Value::as_str))
     });
-    let code = told.and_then(|told| text_or_number(told.get("code")?));
+    let code = told
+        .and_then(|told| text_or_number(told.get("code")?))
+        .or_else(|| text_or_number(body.as_ref()?.pointer("/detail/0/type")?));
     let words = match (message, &body) {
+        _ if fields.is_some() => fields,
         (Some(message), _) => Some(shortened(message)),
         (None, None) if is_html(response) => Some("an HTML page".to_owned()),
         (None, None) => response.text().lines().find(|line| !line.trim().is_empty()).map(shortened),
@@ -64,6 +68,19 @@ pub fn refusal(response: &Response, now: Timestamp) -> ActionError {
     error.trace = trace(response, body.as_ref());
     error.retry_after_ms = response.retry_after(now).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     error
+}
+
+/// Parameters that do not fit, as FastAPI and Svix list them: `detail: [{ loc, msg, type }]`.
+fn unfit_fields(body: &Value) -> Option<String> {
+    let details = body.get("detail")?.as_array()?;
+    let told: Vec<String> = details
+        .iter()
+        .filter_map(|detail| {
+            let place = detail.get("loc")?.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(".");
+            Some(format!("`{place}`: {}", detail.get("msg")?.as_str()?))
+        })
+        .collect();
+    (!told.is_empty()).then(|| shortened(&told.join("; ")))
 }
 
 /// The object in an error body that holds message and code.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ActionError, ErrorKind};
 use crate::base::clock::after;
-use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::base::{Attempt, BoxFuture, Clock, HumanDuration, RunId, Secret, SecretStore, StepPath, Timestamp};
+use crate::{database, http, process};
 
 /// Shorter waits for a vendor's limit are not worth a line.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ pub struct Doors {
     pub http: http::Client,
     /// Starts processes.
     pub processes: Arc<dyn process::Processes>,
+    /// Runs statements in databases.
+    pub databases: Arc<dyn database::Databases>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Holds the secrets.
@@ -75,6 +77,7 @@ pub struct ActionContext {
     doors: Arc<Doors>,
     checkpoints: Arc<dyn Checkpoints>,
     cancel: CancellationToken,
+    delivered: Mutex<Option<Secret>>,
 }
 
 impl ActionContext {
@@ -85,7 +88,7 @@ impl ActionContext {
         checkpoints: Arc<dyn Checkpoints>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { target, doors, checkpoints, cancel }
+        Self { target, doors, checkpoints, cancel, delivered: Mutex::default() }
     }
 
     /// The run, the step, the try.
@@ -184,6 +187,11 @@ impl ActionContext {
         Ok(self.doors.processes.run(spec, self.cancel.clone()).await?)
     }
 
+    /// Runs one statement in a database. When the run is cancelled, it is stopped there first.
+    pub async fn query(&self, query: database::Query) -> Result<database::Table, ActionError> {
+        Ok(self.doors.databases.query(query, self.cancel.clone()).await?)
+    }
+
     /// Was the action told to stop? What it returns after that counts only if it succeeded.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
@@ -208,6 +216,32 @@ impl ActionContext {
         let name = self.target.secrets.get(name).map_or(name, String::as_str);
         self.doors.secrets.get(name)?;
         Ok(crate::base::secret::reference(name))
+    }
+
+    /// Which of these public endings a secret's value has. Some keys carry the region of their account so.
+    pub fn secret_ending(&self, name: &str, endings: &[&str]) -> Result<Option<usize>, ActionError> {
+        let name = self.target.secrets.get(name).map_or(name, String::as_str);
+        let secret = self.doors.secrets.get(name)?;
+        Ok(endings.iter().position(|ending| secret.expose().ends_with(ending)))
+    }
+
+    /// Teaches the masker a value that must not be shown, such as a key in an answer. Do it before anything else is made
+    /// of the answer.
+    pub fn learn(&self, value: &str) {
+        self.doors.secrets.redactor().learn(value);
+    }
+
+    /// Gives the secret that the action is for. It is masked from here on, and when the action succeeds, later steps of
+    /// the run find it under the names that the runbook gives it. It is kept in memory only: after a crash it is asked for
+    /// with [`Action::recall`](super::Action::recall).
+    pub fn deliver(&self, secret: Secret) {
+        self.learn(secret.expose());
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
+    }
+
+    /// What was delivered.
+    pub fn delivered(&self) -> Option<Secret> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does a secret begin with these characters? At most eight of them: enough for the kind of a key (`sk_live_`), too few
@@ -258,6 +292,34 @@ impl ActionContext {
     /// The folder for files that the run leaves behind.
     pub fn artifacts(&self) -> &std::path::Path {
         &self.doors.artifacts
+    }
+}
+
+impl From<database::DatabaseError> for ActionError {
+    fn from(error: database::DatabaseError) -> Self {
+        use database::{DatabaseError, Refusal};
+        let (kind, uncertain) = match &error {
+            DatabaseError::Statement(_) | DatabaseError::Url(_) | DatabaseError::SameName(_) => {
+                (ErrorKind::InvalidParams, false)
+            }
+            DatabaseError::Unreadable { .. } => (ErrorKind::InvalidParams, false),
+            DatabaseError::Unreachable { uncertain, .. } => (ErrorKind::Network, *uncertain),
+            DatabaseError::Timeout { uncertain, .. } => (ErrorKind::Timeout, *uncertain),
+            DatabaseError::Refused { refusal, .. } => match refusal {
+                Refusal::Unauthorized => (ErrorKind::Unauthorized, false),
+                Refusal::Unwell => (ErrorKind::Server, false),
+                Refusal::TooLong => (ErrorKind::Timeout, false),
+                Refusal::Statement => (ErrorKind::Rejected, false),
+            },
+            DatabaseError::NoStandIn => (ErrorKind::Rejected, false),
+            DatabaseError::Cancelled => return Self::cancelled(),
+            DatabaseError::Secret(_) => (ErrorKind::Secret, false),
+        };
+        let code = match &error {
+            DatabaseError::Refused { code, .. } => Some(code.clone()),
+            _ => None,
+        };
+        Self { code, uncertain, ..Self::new(kind, error.to_string()) }
     }
 }
 

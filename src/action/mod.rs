@@ -19,6 +19,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::base::Secret;
+
 /// Does it change the world?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +153,9 @@ pub trait Action: Send + Sync + 'static {
     const UNDO: Option<&'static str> = None;
     /// Secrets it takes from the runbook by name, unless its parameters say otherwise.
     const SECRETS: &'static [&'static str] = &[];
+    /// The secret that it gives when it succeeds, in a few words; `None` when it gives none. See
+    /// [`ActionContext::deliver`].
+    const GIVES: Option<&'static str> = None;
     /// Which limit it counts against.
     const LOAD: Load = Load::Io;
     /// What `with:` holds.
@@ -181,6 +186,23 @@ pub trait Action: Send + Sync + 'static {
         _params: Self::Params,
     ) -> impl Future<Output = Result<Probed<Self::Output>, ActionError>> + Send {
         async { Ok(Probed::Unknown) }
+    }
+
+    /// Finds again the secret that an earlier run of it gave, for a process that has not seen it. `output` is what it gave
+    /// besides. Only looks. Whoever cannot find the very same value again refuses.
+    fn recall(
+        &self,
+        _cx: &ActionContext,
+        _params: Self::Params,
+        _output: Self::Output,
+    ) -> impl Future<Output = Result<Secret, ActionError>> + Send {
+        async {
+            let what = Self::GIVES.unwrap_or("a secret");
+            Err(ActionError::new(
+                ErrorKind::Secret,
+                format!("`{}` gave {what} once and cannot find it again", Self::NAME),
+            ))
+        }
     }
 
     /// Reverses what was done. Called only where [`Action::UNDO`] says that the action knows how.

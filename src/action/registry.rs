@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Action, ActionContext, ActionError, Done, Effect, Intent, Load, Need, Probed, Replay};
-use crate::base::BoxFuture;
+use crate::base::{BoxFuture, Secret};
 
 /// What an undo leaves to be said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Contract {
     pub undo: Option<&'static str>,
     /// Secrets it takes by name.
     pub secrets: &'static [&'static str],
+    /// The secret that it gives when it succeeds.
+    pub gives: Option<&'static str>,
     /// Which limit it counts against.
     pub load: Load,
 }
@@ -58,6 +60,13 @@ pub trait AnyAction: Send + Sync {
     fn run<'a>(&'a self, cx: &'a ActionContext, params: Value) -> BoxFuture<'a, Result<Value, ActionError>>;
     /// Finds out whether an attempt in doubt happened.
     fn probe<'a>(&'a self, cx: &'a ActionContext, params: Value) -> BoxFuture<'a, Result<Probed<Value>, ActionError>>;
+    /// Finds again the secret that it gave.
+    fn recall<'a>(
+        &'a self,
+        cx: &'a ActionContext,
+        params: Value,
+        output: Value,
+    ) -> BoxFuture<'a, Result<Secret, ActionError>>;
     /// Reverses it.
     fn undo<'a>(
         &'a self,
@@ -76,6 +85,7 @@ impl<A: Action> AnyAction for A {
             replay: A::REPLAY,
             undo: A::UNDO,
             secrets: A::SECRETS,
+            gives: A::GIVES,
             load: A::LOAD,
         }
     }
@@ -119,6 +129,18 @@ impl<A: Action> AnyAction for A {
         })
     }
 
+    fn recall<'a>(
+        &'a self,
+        cx: &'a ActionContext,
+        params: Value,
+        output: Value,
+    ) -> BoxFuture<'a, Result<Secret, ActionError>> {
+        Box::pin(async move {
+            let output = serde_json::from_value(output).map_err(|error| unreadable::<A>(&error))?;
+            Action::recall(self, cx, typed::<A>(params)?, output).await
+        })
+    }
+
     fn undo<'a>(
         &'a self,
         cx: &'a ActionContext,
@@ -126,9 +148,8 @@ impl<A: Action> AnyAction for A {
         done: Done<Value>,
     ) -> BoxFuture<'a, Result<Undone, ActionError>> {
         Box::pin(async move {
-            let output = done.output.map(serde_json::from_value).transpose().map_err(|error| {
-                ActionError::invalid_params(format!("the recorded output of `{}` cannot be read: {error}", A::NAME))
-            })?;
+            let output =
+                done.output.map(serde_json::from_value).transpose().map_err(|error| unreadable::<A>(&error))?;
             Action::undo(self, cx, typed::<A>(params)?, Done { output, checkpoint: done.checkpoint }).await
         })
     }
@@ -137,6 +158,10 @@ impl<A: Action> AnyAction for A {
 fn typed<A: Action>(params: Value) -> Result<A::Params, ActionError> {
     serde_json::from_value(params)
         .map_err(|error| ActionError::invalid_params(format!("the parameters do not fit `{}`: {error}", A::NAME)))
+}
+
+fn unreadable<A: Action>(error: &serde_json::Error) -> ActionError {
+    ActionError::invalid_params(format!("the recorded output of `{}` cannot be read: {error}", A::NAME))
 }
 
 fn to_json(output: &impl Serialize) -> Result<Value, ActionError> {

@@ -7,7 +7,9 @@ mod scalar;
 #[cfg(test)]
 mod sending;
 pub mod shell;
+pub mod sql;
 pub mod status;
+pub mod svix;
 #[cfg(test)]
 mod testing;
 pub mod vercel;
@@ -24,9 +26,28 @@ pub fn builtin() -> Registry {
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
         .with(clerk::Instance)
+        .with(clerk::users::Count)
+        .with(clerk::users::List)
+        .with(clerk::users::Ban::new())
+        .with(clerk::users::Unban::new())
+        .with(clerk::users::Lock::new())
+        .with(clerk::users::Unlock::new())
+        .with(clerk::JwtTemplates)
+        .with(clerk::SvixPortal)
+        .with(clerk::Application)
+        .with(clerk::RotateSecretKey)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
+        .with(svix::Endpoints)
+        .with(svix::EndpointEnable)
+        .with(svix::Stats)
+        .with(svix::Attempts)
+        .with(svix::Resend)
+        .with(svix::Recover)
+        .with(svix::ReplayMissing)
+        .with(sql::Query)
+        .with(sql::Execute)
         .with(report::Render)
 }
 
@@ -58,12 +79,31 @@ mod tests {
         let expected = [
             "clerk.frontend_health",
             "clerk.instance",
+            "clerk.jwt_templates",
             "clerk.ping",
+            "clerk.platform.application",
+            "clerk.platform.rotate_secret_key",
+            "clerk.svix_portal",
+            "clerk.users.ban",
+            "clerk.users.count",
+            "clerk.users.list",
+            "clerk.users.lock",
+            "clerk.users.unban",
+            "clerk.users.unlock",
             "http.get",
             "http.request",
             "report.render",
             "shell",
+            "sql.execute",
+            "sql.query",
             "status.check",
+            "svix.attempts",
+            "svix.endpoint.enable",
+            "svix.endpoints",
+            "svix.recover",
+            "svix.replay_missing",
+            "svix.resend",
+            "svix.stats",
             "vercel.env.remove",
             "vercel.env.set",
             "vercel.redeploy",

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::{ActionContext, ActionError, Checkpoints, Doors, Reporter, Target};
 use crate::base::{Attempt, BoxFuture, Clock, RunId, SecretStore, StepPath, Timestamp};
-use crate::{http, process};
+use crate::{database, http, process};
 
 /// A request as the vendor saw it.
 #[derive(Debug, Clone)]
@@ -224,6 +224,11 @@ impl Bench {
         &self.doors.artifacts
     }
 
+    /// The text as it would be logged.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.doors.secrets.redactor().mask(text).into_owned()
+    }
+
     pub(super) fn saved(&self) -> Vec<Value> {
         self.notes.saved.lock().unwrap().clone()
     }
@@ -270,6 +275,7 @@ fn doors(address: Option<&str>, besides: &[(&str, &str)]) -> Doors {
     Doors {
         http: http::Client::new(origins, Arc::clone(&secrets)),
         processes: Arc::new(process::LocalProcesses::new(Arc::clone(&secrets))),
+        databases: Arc::new(database::RealDatabases::new(Arc::clone(&secrets))),
         clock: Arc::new(StillClock(Mutex::new("2026-11-23T03:00:00Z".parse().unwrap()))),
         secrets,
         reporter: Arc::new(PlainReporter),
@@ -277,7 +283,7 @@ fn doors(address: Option<&str>, besides: &[(&str, &str)]) -> Doors {
     }
 }
 
-fn fresh_folder() -> std::path::PathBuf {
+pub(super) fn fresh_folder() -> std::path::PathBuf {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     std::env::temp_dir().join(format!("runbook-actions-test-{}-{count}", std::process::id()))

@@ -78,6 +78,7 @@ codes! {
     SecretSource => "secret-source",
     SilentConsent => "silent-consent",
     Template => "template",
+    TemplatedQuery => "templated-query",
     TemplatedScript => "templated-script",
     TooManySteps => "too-many-steps",
     TwoActs => "two-acts",

@@ -20,7 +20,7 @@ pub use explanation::Explanation;
 pub use id::{Attempt, RunId, RunbookName, StepId};
 pub use path::StepPath;
 pub use redact::Redactor;
-pub use secret::{Secret, SecretSource, SecretStore};
+pub use secret::{Late, Secret, SecretSource, SecretStore};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

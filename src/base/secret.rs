@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::id::StepId;
 use super::redact::{MASK, Redactor, SHORTEST_SECRET};
 
 /// U+FDD0 and U+FDD1 are noncharacters "intended for process-internal use" (Unicode 16, section 23.7).
@@ -49,6 +50,55 @@ pub enum SecretSource {
     Env(String),
     /// A file; one line break at its end is left out.
     File(PathBuf),
+    /// It is not there before the run: it comes to be while the run is under way.
+    Late(Late),
+    /// The run begins without it; only the steps that take it fail.
+    Optional(Box<Self>),
+}
+
+/// Where a secret comes from that is not there before the run. With both, the step's counts if the step has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Late {
+    /// The step that gives it when it succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub step: Option<StepId>,
+    /// What a person is asked for it, hidden, when it is first needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+}
+
+impl SecretSource {
+    /// The source, when the secret comes to be only during the run.
+    pub fn late(&self) -> Option<&Late> {
+        match self {
+            Self::Late(late) => Some(late),
+            Self::Env(_) | Self::File(_) | Self::Optional(_) => None,
+        }
+    }
+
+    /// Must its value be there when the run begins?
+    pub fn is_needed_before(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::File(_))
+    }
+
+    /// The place itself, needed or not.
+    pub fn place(&self) -> &Self {
+        match self {
+            Self::Optional(place) => place.place(),
+            Self::Env(_) | Self::File(_) | Self::Late(_) => self,
+        }
+    }
+
+    /// The same with its path, if it is one, worked on.
+    #[must_use]
+    pub fn with_path(self, work: impl FnOnce(PathBuf) -> PathBuf) -> Self {
+        match self {
+            Self::File(path) => Self::File(work(path)),
+            Self::Optional(place) => Self::Optional(Box::new(place.with_path(work))),
+            Self::Env(_) | Self::Late(_) => self,
+        }
+    }
 }
 
 /// Why a secret could not be had.
@@ -75,6 +125,12 @@ pub enum SecretError {
         /// What the system said.
         reason: String,
     },
+    /// A rehearsal takes what its scenario gives, and no secret of yours.
+    #[error("secret `{0}` is not given by the scenario")]
+    NotGiven(String),
+    /// It comes to be during the run, and has not yet.
+    #[error("secret `{0}` is not there yet: it comes to be while the run is under way")]
+    NotYet(String),
     /// Too short to be masked safely.
     #[error("secret `{0}` has fewer than {SHORTEST_SECRET} characters and could not be masked")]
     TooShort(String),
@@ -83,7 +139,8 @@ pub enum SecretError {
 /// Holds where each secret comes from, fetches it when first needed and teaches it to the redactor.
 pub struct SecretStore {
     sources: BTreeMap<String, SecretSource>,
-    given: BTreeMap<String, String>,
+    /// Made-up values, and nothing else.
+    given: Option<BTreeMap<String, String>>,
     known: Mutex<BTreeMap<String, Secret>>,
     redactor: Arc<Redactor>,
 }
@@ -97,13 +154,13 @@ impl fmt::Debug for SecretStore {
 impl SecretStore {
     /// A store over the sources a runbook declares.
     pub fn new(sources: BTreeMap<String, SecretSource>, redactor: Arc<Redactor>) -> Self {
-        Self { sources, given: BTreeMap::new(), known: Mutex::default(), redactor }
+        Self { sources, given: None, known: Mutex::default(), redactor }
     }
 
-    /// Takes these values instead of asking the sources; a drill's made-up keys.
+    /// Takes these values and asks no source; a drill's made-up keys.
     #[must_use]
     pub fn with_given(mut self, given: BTreeMap<String, String>) -> Self {
-        self.given = given;
+        self.given = Some(given);
         self
     }
 
@@ -114,13 +171,30 @@ impl SecretStore {
 
     /// The environment variables that hold secrets: no child process inherits them.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.sources.values().filter_map(|source| match source {
+        self.sources.values().filter_map(|source| match source.place() {
             SecretSource::Env(variable) => Some(variable.as_str()),
-            SecretSource::File(_) => None,
+            SecretSource::File(_) | SecretSource::Late(_) | SecretSource::Optional(_) => None,
         })
     }
 
-    /// Fetches a secret; the second time from memory.
+    /// Is its value in memory?
+    pub fn is_known(&self, name: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
+    /// Takes the value of a secret that has come to be; from here on it is masked, and the doors put it in.
+    pub fn put(&self, name: &str, secret: Secret) -> Result<(), SecretError> {
+        if secret.expose().len() < SHORTEST_SECRET {
+            return Err(SecretError::TooShort(name.to_owned()));
+        }
+        self.redactor.learn(secret.expose());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), secret);
+        Ok(())
+    }
+
+    /// Fetches a secret; the second time from memory. One that comes to be during the run is there once it was [put].
+    ///
+    /// [put]: SecretStore::put
     pub fn get(&self, name: &str) -> Result<Secret, SecretError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(secret) = known.get(name) {
@@ -137,11 +211,21 @@ impl SecretStore {
     }
 
     fn fetch(&self, name: &str) -> Result<String, SecretError> {
-        if let Some(value) = self.given.get(name) {
-            return Ok(value.clone());
+        let source = self.sources.get(name).map(SecretSource::place);
+        if let Some(SecretSource::Late(_)) = source {
+            return Err(SecretError::NotYet(name.to_owned()));
         }
-        match self.sources.get(name) {
-            None => Err(SecretError::Undeclared(name.to_owned())),
+        if let Some(given) = &self.given {
+            let missing = || match source {
+                Some(_) => SecretError::NotGiven(name.to_owned()),
+                None => SecretError::Undeclared(name.to_owned()),
+            };
+            return given.get(name).cloned().ok_or_else(missing);
+        }
+        match source {
+            None | Some(SecretSource::Late(_) | SecretSource::Optional(_)) => {
+                Err(SecretError::Undeclared(name.to_owned()))
+            }
             Some(SecretSource::Env(variable)) => match std::env::var(variable) {
                 Ok(value) if !value.is_empty() => Ok(value),
                 _ => Err(SecretError::NotSet { name: name.to_owned(), variable: variable.clone() }),
@@ -189,6 +273,23 @@ pub fn reference(name: &str) -> String {
 /// Does this text refer to a secret?
 pub fn has_reference(text: &str) -> bool {
     next_reference(text).is_some()
+}
+
+/// Collects the names of the secrets that the texts of a value refer to.
+pub fn references(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            let mut rest = text.as_str();
+            while let Some((_, name, after)) = next_reference(rest) {
+                found.insert(name.to_owned());
+                rest = after;
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(map) => map.values().for_each(|item| references(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Is this text one reference and nothing else?
@@ -266,6 +367,35 @@ mod tests {
         store.get("vercel").unwrap();
         assert_eq!(store.conceal("it was tok_12345"), format!("it was {}", reference("vercel")));
         assert_eq!(store.reveal(&store.conceal("it was tok_12345")).unwrap(), "it was tok_12345");
+    }
+
+    #[test]
+    fn what_comes_to_be_during_the_run_is_there_once_it_was_put_and_masked_from_then_on() {
+        let late = Late { step: Some(StepId::new("rotate").unwrap()), prompt: None };
+        let sources = BTreeMap::from([("new".to_owned(), SecretSource::Late(late))]);
+        // A made-up key of a drill answers the prompt; it is not there by itself.
+        let given = BTreeMap::from([("new".to_owned(), "sk_given".to_owned())]);
+        let store = SecretStore::new(sources, Arc::default()).with_given(given);
+        assert_eq!(store.get("new").unwrap_err(), SecretError::NotYet("new".into()));
+        assert_eq!(store.put("new", Secret::new("abc".into())), Err(SecretError::TooShort("new".into())));
+        assert!(!store.is_known("new"));
+        store.put("new", Secret::new("sk_put".into())).unwrap();
+        assert_eq!((store.is_known("new"), store.get("new").unwrap().expose()), (true, "sk_put"));
+        assert_eq!(store.reveal(&reference("new")).unwrap(), "sk_put");
+        assert_eq!(store.redactor().mask("c2tfcHV0 sk_put"), "*** ***");
+    }
+
+    #[test]
+    fn a_rehearsal_reads_no_secret_of_ours() {
+        // `PATH` is set wherever tests run.
+        let source = SecretSource::Optional(Box::new(SecretSource::Env("PATH".into())));
+        let sources = BTreeMap::from([("mine".to_owned(), source)]);
+        let store = SecretStore::new(sources.clone(), Arc::default());
+        assert_eq!(store.variables().collect::<Vec<_>>(), ["PATH"]);
+        assert!(store.get("mine").is_ok());
+        let drill = SecretStore::new(sources, Arc::default()).with_given(BTreeMap::new());
+        assert_eq!(drill.get("mine").unwrap_err(), SecretError::NotGiven("mine".into()));
+        assert_eq!(drill.get("other").unwrap_err(), SecretError::Undeclared("other".into()));
     }
 
     #[test]

@@ -216,9 +216,13 @@ fn rehearse(
     };
     let people: Arc<dyn People> = if settings.ask {
         let stand_for = scenario.decisions.iter().map(|(step, decision)| (step.clone(), decision.by.clone())).collect();
-        Arc::new(Terminal::new(&Answers::default(), Arc::clone(&console), world.clock())?.standing_for(stand_for))
+        Arc::new(
+            Terminal::new(&Answers::default(), Arc::clone(&console), world.clock())?
+                .standing_for(stand_for)
+                .knowing(world.secrets()),
+        )
     } else {
-        Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.clock()))
+        Arc::new(ScriptedPeople::new(scenario.decisions.clone(), world.secrets(), world.clock()))
     };
     let (ending, state) = drive(run, vec![first], &surroundings, people, Arc::new(NoLocks), &console, store)?;
     if told != Told::Nothing {
@@ -250,9 +254,10 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
     let missing: Vec<String> = run
         .plan
         .secrets()
-        .keys()
-        .filter(|name| !scenario.secrets.contains_key(*name))
-        .map(|name| format!("the scenario gives no value for secret `{name}`"))
+        .into_iter()
+        // One that comes to be during the drill may never be asked for.
+        .filter(|(name, (source, _))| source.is_needed_before() && !scenario.secrets.contains_key(name))
+        .map(|(name, _)| format!("the scenario gives no value for secret `{name}`"))
         .collect();
     if !missing.is_empty() {
         return Err(CliError::Secrets(missing));
@@ -265,6 +270,7 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
         origins,
         secrets: Arc::new(secrets),
         processes: Arc::new(NoProcesses),
+        databases: Arc::new(crate::database::NoDatabases),
         kill: Arc::new(|| {}),
         speed,
     })

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::action::{Doors, Registry};
 use crate::actions;
-use crate::base::{Clock, Redactor, SecretSource, SecretStore, StepPath, Timestamp};
+use crate::base::{Clock, Redactor, SecretStore, StepPath, Timestamp};
+use crate::database::{Databases, RealDatabases};
 use crate::engine::{Approvers, Embedded, Ending, EngineError, Locks, Notice, Parts, People, Stop};
 use crate::http::{Client, Origins};
 use crate::plan::Plan;
@@ -103,6 +104,7 @@ pub(super) struct Surroundings {
     pub(super) origins: Origins,
     pub(super) secrets: Arc<SecretStore>,
     pub(super) processes: Arc<dyn Processes>,
+    pub(super) databases: Arc<dyn Databases>,
     /// Stops every process at once; for a second signal.
     pub(super) kill: Arc<dyn Fn() + Send + Sync>,
     /// By how much the run's clock is faster than the world's.
@@ -113,19 +115,17 @@ impl Surroundings {
     /// The world as it is.
     pub(super) fn real(plan: &Plan, origins: Origins, redactor: Arc<Redactor>) -> Self {
         // Every path in a runbook starts from its own folder.
-        let sources = plan.secrets().into_iter().map(|(name, (source, folder))| {
-            let source = match source {
-                SecretSource::File(path) => SecretSource::File(folder.join(path)),
-                SecretSource::Env(_) => source,
-            };
-            (name, source)
-        });
+        let sources = plan
+            .secrets()
+            .into_iter()
+            .map(|(name, (source, folder))| (name, source.with_path(|path| folder.join(path))));
         let secrets = Arc::new(SecretStore::new(sources.collect(), redactor));
         let processes = Arc::new(LocalProcesses::new(Arc::clone(&secrets)));
         let to_kill = Arc::clone(&processes);
         Self {
             clock: Arc::new(crate::base::clock::SystemClock),
             origins,
+            databases: Arc::new(RealDatabases::new(Arc::clone(&secrets))),
             secrets,
             processes,
             kill: Arc::new(move || to_kill.kill_all()),
@@ -133,12 +133,14 @@ impl Surroundings {
         }
     }
 
-    /// Fetches every declared secret now, so that a missing one is found before anything has happened.
+    /// Fetches every declared secret now, so that a missing one is found before anything has happened. Those that come to
+    /// be during the run are not there yet, and optional ones need not be.
     pub(super) fn check_secrets(&self, plan: &Plan) -> Result<(), CliError> {
         let missing: Vec<String> = plan
             .secrets()
-            .keys()
-            .filter_map(|name| self.secrets.get(name).err())
+            .into_iter()
+            .filter(|(_, (source, _))| source.is_needed_before())
+            .filter_map(|(name, _)| self.secrets.get(&name).err())
             .map(|error| error.to_string())
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(CliError::Secrets(missing)) }
@@ -148,6 +150,7 @@ impl Surroundings {
         Arc::new(Doors {
             http: Client::new(self.origins.clone(), Arc::clone(&self.secrets)).at_speed(self.speed),
             processes: Arc::clone(&self.processes),
+            databases: Arc::clone(&self.databases),
             clock: Arc::clone(&self.clock),
             secrets: Arc::clone(&self.secrets),
             reporter: Arc::new(LogReporter::new(store.clone(), run.plan.folder())),
@@ -264,6 +267,7 @@ async fn hear_signals(stop: Stop, kill: Arc<dyn Fn() + Send + Sync>) {
             stop.request();
         } else {
             kill();
+            super::terminal::show_typing();
             let _ = signal_hook::low_level::emulate_default_handler(number);
         }
     }

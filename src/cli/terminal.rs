@@ -7,11 +7,13 @@ use std::io::BufRead;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::base::{BoxFuture, Clock, HumanDuration, Timestamp, clock};
-use crate::engine::{People, Question, Reply};
+use crate::base::redact::SHORTEST_SECRET;
+use crate::base::{BoxFuture, Clock, HumanDuration, Secret, Timestamp, clock};
+use crate::engine::{AskedSecret, People, Question, Reply};
 use crate::run::{Answer, Decision, Doubt, ManualResult};
 use crate::runbook::AskField;
 
@@ -24,6 +26,8 @@ pub(super) struct Terminal {
     user: String,
     /// In a rehearsal you answer as whoever the scenario has answer a step.
     stand_for: BTreeMap<String, String>,
+    /// In a rehearsal the scenario has the secrets: its keys are made up, and nobody could know them.
+    made_up: Vec<(String, Secret)>,
     flags: Mutex<Flags>,
     /// `None` when nobody sits here.
     lines: Option<Arc<tokio::sync::Mutex<Lines>>>,
@@ -53,13 +57,28 @@ impl Terminal {
             did_not_happen: answers.did_not_happen.iter().cloned().collect(),
         };
         let lines = env::is_attended().then(|| Arc::new(tokio::sync::Mutex::new(Lines::start())));
-        Ok(Self { user: env::user(), stand_for: BTreeMap::new(), flags: Mutex::new(flags), lines, console, clock })
+        Ok(Self {
+            user: env::user(),
+            stand_for: BTreeMap::new(),
+            made_up: Vec::new(),
+            flags: Mutex::new(flags),
+            lines,
+            console,
+            clock,
+        })
     }
 
     /// Whoever sits here answers these steps in the name of others.
     #[must_use]
     pub(super) fn standing_for(mut self, stand_for: BTreeMap<String, String>) -> Self {
         self.stand_for = stand_for;
+        self
+    }
+
+    /// These secrets are not asked for.
+    #[must_use]
+    pub(super) fn knowing(mut self, made_up: Vec<(String, Secret)>) -> Self {
+        self.made_up = made_up;
         self
     }
 
@@ -147,6 +166,69 @@ impl People for Terminal {
                 }
             }
         })
+    }
+
+    fn ask_secret(&self, asked: AskedSecret) -> BoxFuture<'static, Option<Secret>> {
+        let made_up = asked.in_scenario(&self.made_up);
+        let (lines, console) = (self.lines.clone(), Arc::clone(&self.console));
+        Box::pin(async move {
+            let AskedSecret { name, step, prompt, because } = asked;
+            if made_up.is_some() {
+                say(&format!("\n? {step} needs the secret {name}, which the scenario gives: {prompt}"));
+                return made_up;
+            }
+            let lines = lines?;
+            let mut lines = lines.lock().await;
+            let _held = Held::new(&console);
+            say(&format!("\n? {step} needs the secret {name}"));
+            say(&format!("  {prompt}"));
+            because.iter().for_each(|because| say(&format!("  It is asked for because {because}.")));
+            lines.forget();
+            loop {
+                let typed = {
+                    let _hidden = Hidden::begin();
+                    lines.next("  Type or paste it; it is not shown: ").await
+                };
+                say("");
+                match typed? {
+                    typed if typed.len() >= SHORTEST_SECRET => return Some(Secret::new(typed)),
+                    _ => say(&format!("  A secret has at least {SHORTEST_SECRET} characters.")),
+                }
+            }
+        })
+    }
+}
+
+/// The terminal as it was before something was typed hidden.
+static SHOWN: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// While this lives, the terminal does not show what is typed.
+struct Hidden;
+
+impl Hidden {
+    fn begin() -> Self {
+        let input = std::io::stdin();
+        if let Ok(before) = tcgetattr(&input) {
+            let mut hidden = before.clone();
+            hidden.local_modes.remove(LocalModes::ECHO);
+            *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+            // A terminal that cannot be told stays as it is; there is nobody to complain to but the person typing.
+            let _ = tcsetattr(&input, OptionalActions::Now, &hidden);
+        }
+        Self
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        show_typing();
+    }
+}
+
+/// Lets the terminal show again what is typed. For whoever ends the program without unwinding.
+pub(super) fn show_typing() {
+    if let Some(before) = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
     }
 }
 

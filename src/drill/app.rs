@@ -9,6 +9,7 @@ use super::ask::{Answer, Ask, refusal};
 use super::clerk::key_set;
 use super::scenario::{Mode, StandIn};
 use super::state::WorldState;
+use super::vercel::Serves;
 use crate::base::Timestamp;
 use crate::base::clock::until;
 
@@ -151,6 +152,11 @@ fn page(world: &WorldState) -> Answer {
 
 /// Answers a request.
 pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
+    // A middleware that throws does so before any route is looked at.
+    if world.vercel.serving().is_some_and(|serving| serving.app == Serves::Broken) {
+        return Answer::page(500, "500: MIDDLEWARE_INVOCATION_FAILED")
+            .header("x-vercel-error", "MIDDLEWARE_INVOCATION_FAILED");
+    }
     match (ask.method.as_str(), ask.segments().as_slice()) {
         ("GET", ["api", "clerk-health"]) => health(world),
         ("GET", [] | ["dashboard"]) => page(world),
@@ -219,6 +225,16 @@ mod tests {
             assert_eq!(body["bypass_active"], json!(false));
             assert_eq!(body["bypass"]["reason"], json!("off"));
             assert_eq!(answer(&ask("/dashboard"), &world).status, status, "{modes}");
+        }
+    }
+
+    #[test]
+    fn a_broken_deployment_answers_500_on_every_route() {
+        let setting = "world: { vercel: { project: shop, history: [{ ago: 1h, serves: broken }] } }\n";
+        let world = WorldState::new(Arc::new(scenario(setting)));
+        for path in ["/", "/dashboard", "/api/clerk-health", "/nowhere"] {
+            let ask = Ask { method: "GET".into(), path: path.into(), ..Ask::default() };
+            assert_eq!(answer(&ask, &world).status, 500, "{path}");
         }
     }
 }

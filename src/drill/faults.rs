@@ -1,18 +1,21 @@
 //! Faults: single answers and single deployments that go wrong.
 
 use super::ask::{Answer, Ask, refusal};
-use super::scenario::{Ends, Fault, FaultAnswer, StandIn};
+use super::scenario::{Aliased, Ends, Fault, FaultAnswer, StandIn};
+use super::vercel::Serves;
+use crate::base::HumanDuration;
 
 /// Is this the request that a fault is about?
 pub(super) fn is_about(fault: &Fault, on: StandIn, method: &str, path: &str) -> bool {
-    let Some((wanted_method, wanted_path)) = fault.request.as_deref().and_then(|request| request.split_once(' '))
-    else {
-        return false;
-    };
+    fault.on.value == on && fault.request.as_deref().is_some_and(|request| fits(request, method, path))
+}
+
+/// Does `METHOD /path`, with `*` for any one segment, mean this request?
+pub(super) fn fits(wanted: &str, method: &str, path: &str) -> bool {
+    let Some((wanted_method, wanted_path)) = wanted.split_once(' ') else { return false };
     let segments = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (wanted, found) = (segments(wanted_path.trim()), segments(path));
-    fault.on.value == on
-        && wanted_method == method
+    wanted_method == method
         && wanted.len() == found.len()
         && wanted.iter().zip(&found).all(|(wanted, found)| wanted == "*" || wanted == found)
 }
@@ -43,11 +46,27 @@ pub(super) fn answer(on: StandIn, status: u16, retry_after: Option<u64>) -> Answ
     }
 }
 
+/// What is the matter with a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Fate {
+    /// How its build ends.
+    pub(super) ends: Ends,
+    /// How long its build takes, if not as long as usual.
+    pub(super) takes: Option<HumanDuration>,
+    /// Whether the domain can be pointed at it, if not as usual.
+    pub(super) aliased: Option<Aliased>,
+    /// What the application is with it, if not what its source is.
+    pub(super) serves: Option<Serves>,
+}
+
 /// What is the matter with the deployment of this number, from 1.
-pub(super) fn of_deployment(faults: &[Fault], number: u32) -> (Ends, Option<std::time::Duration>) {
-    let mut about = faults.iter().filter(|fault| fault.deployment == Some(number));
-    about.by_ref().fold((Ends::Ready, None), |(ends, takes), fault| {
-        (fault.ends.unwrap_or(ends), fault.takes.map(|takes| takes.0).or(takes))
+pub(super) fn of_deployment(faults: &[Fault], number: u32) -> Fate {
+    let about = faults.iter().filter(|fault| fault.deployment == Some(number));
+    about.fold(Fate::default(), |fate, fault| Fate {
+        ends: fault.ends.unwrap_or(fate.ends),
+        takes: fault.takes.or(fate.takes),
+        aliased: fault.aliased.or(fate.aliased),
+        serves: fault.serves.or(fate.serves),
     })
 }
 

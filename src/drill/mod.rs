@@ -25,9 +25,10 @@ pub use clerk::{ClerkEnvironment, ClerkSetting};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
-    AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment, PageChange,
-    PageSetting, PageState, Scenario, Setting, StandIn, VercelSetting, Verdict,
+    Aliased, AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment,
+    PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
 pub use transcript::{Answering, Asking, Exchange};
+pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::{Setup, World};

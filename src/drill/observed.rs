@@ -58,6 +58,10 @@ pub enum WriteKind {
     UserUnlocked,
     /// A user's password was marked as stolen.
     PasswordCompromised,
+    /// A rolling release was given to everybody.
+    RollingCompleted,
+    /// Items of the Edge Config were set.
+    EdgeConfigSet,
 }
 
 /// Why a request was not answered as asked.
@@ -66,7 +70,7 @@ pub enum WriteKind {
 pub enum Why {
     /// The vendor would refuse it: the request itself is wrong.
     Rules,
-    /// The vendor is not well at this time.
+    /// The vendor is not well at this time, or does not grant it: for lack of money or of patience.
     Mode,
     /// The scenario has a fault for it.
     Fault,
@@ -113,6 +117,12 @@ pub enum LeftStanding {
     UsersUnbanned(u32),
     /// So many users are locked.
     UsersLocked(u32),
+    /// The deployment that serves answers 500 on every route.
+    BrokenServes(String),
+    /// A deployment reaches a share of the customers only.
+    RollingRelease(String),
+    /// An item of the Edge Config is new, different or gone.
+    EdgeConfigChanged(String),
 }
 
 impl fmt::Display for LeftStanding {
@@ -126,6 +136,9 @@ impl fmt::Display for LeftStanding {
             Self::UsersBanned(count) => write!(f, "{count} users are banned who were not"),
             Self::UsersUnbanned(count) => write!(f, "{count} users are no longer banned"),
             Self::UsersLocked(count) => write!(f, "{count} users are locked"),
+            Self::BrokenServes(id) => write!(f, "deployment `{id}` serves, and answers 500"),
+            Self::RollingRelease(id) => write!(f, "deployment `{id}` reaches a share of the customers only"),
+            Self::EdgeConfigChanged(key) => write!(f, "item `{key}` of the Edge Config was changed"),
         }
     }
 }

@@ -4,26 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scenario::{Decision, Verdict};
-use crate::base::{BoxFuture, Clock};
-use crate::engine::{People, Question, Reply};
+use crate::base::{BoxFuture, Clock, Secret};
+use crate::engine::{AskedSecret, People, Question, Reply};
 use crate::run::{Answer, ManualResult};
 
 /// Answers from a scenario. What it says nothing of, nobody answers.
 pub struct ScriptedPeople {
     decisions: BTreeMap<String, Decision>,
     clock: Arc<dyn Clock>,
+    /// What people type where a secret is asked for.
+    secrets: Vec<(String, Secret)>,
     /// Steps whose answer has been given: an answer that was refused is not given again.
     given: Mutex<BTreeSet<String>>,
 }
 
 impl ScriptedPeople {
-    /// People who say what `decisions` says, by `clock`.
-    pub fn new(decisions: BTreeMap<String, Decision>, clock: Arc<dyn Clock>) -> Self {
-        Self { decisions, clock, given: Mutex::default() }
+    /// People who say what `decisions` says, by `clock`, and know these secrets.
+    pub fn new(decisions: BTreeMap<String, Decision>, secrets: Vec<(String, Secret)>, clock: Arc<dyn Clock>) -> Self {
+        Self { decisions, clock, secrets, given: Mutex::default() }
     }
 }
 
 impl People for ScriptedPeople {
+    fn ask_secret(&self, asked: AskedSecret) -> BoxFuture<'static, Option<Secret>> {
+        let known = asked.in_scenario(&self.secrets);
+        Box::pin(async move { known })
+    }
+
     fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>> {
         let step = question.step().to_string();
         let first = self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(step.clone());

@@ -98,6 +98,7 @@ impl WorldState {
             people: Population::new(scenario.world.clerk.clone(), starts),
             scenario: Arc::clone(&scenario),
         };
+        world.watch_sign_in();
         world.advance(starts);
         world
     }
@@ -123,14 +124,15 @@ impl WorldState {
             self.now = self.now.max(at);
             match due {
                 Due::Moment(index) => self.moment(index),
-                Due::Vercel(due) => {
-                    if let Some(told) = self.vercel.come(due, self.now) {
-                        self.tell(told);
-                    }
-                }
                 Due::People(flow) => {
                     let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
                     self.people.flow(flow, at, open);
+                }
+                Due::Vercel(due) => {
+                    if let Some(told) = self.vercel.come(due, self.now) {
+                        self.tell(told);
+                        self.watch_sign_in();
+                    }
                 }
             }
         }
@@ -143,6 +145,9 @@ impl WorldState {
         *self.requests.entry(asked.on).or_default() += 1;
         if asked.on == StandIn::Clerk && clerk::is_counted(&asked.path, asked.status) {
             self.people.count_request(self.now);
+        }
+        if asked.on == StandIn::Vercel && asked.why.is_none() {
+            self.vercel.asked(&asked.method, &asked.path, self.now);
         }
         for (fault, seen) in self.scenario.faults.iter().zip(&mut self.seen_by_faults) {
             if faults::is_about(fault, asked.on, &asked.method, &asked.path) {
@@ -211,13 +216,18 @@ impl WorldState {
                 self.page.incident.clone_from(&page.incident);
             }
         }
+        if let Some(app) = moment.pushed {
+            self.vercel.pushed(app, self.now);
+            told.push("somebody pushes to the production branch".to_owned());
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
 
     /// Opens and closes the windows in which nobody can sign in.
     fn watch_sign_in(&mut self) {
-        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend));
+        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend))
+            || self.vercel.serving().is_some_and(|serving| serving.app == vercel::Serves::Broken);
         let open = self.sign_in_broken.last_mut().filter(|window| window.until.is_none());
         match (open, broken) {
             (None, true) => self.sign_in_broken.push(Window { from: self.now, until: None }),

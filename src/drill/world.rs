@@ -280,8 +280,10 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         (..) if answer.why.is_some() => answer.why,
         (_, ..=399, _) => None,
         (_, 401 | 403, Mode::KeyRefused) => Some(Why::Mode),
-        // The app reports its own illness with 503.
-        (StandIn::App, 503, _) => Some(Why::Mode),
+        // The app reports its own illness with 503, and a broken one has 500 for everything.
+        (StandIn::App, 500.., _) => Some(Why::Mode),
+        // Nobody can tell from outside what is paid for, or how many others are asking.
+        (_, 402 | 429, _) => Some(Why::Mode),
         _ => Some(Why::Rules),
     };
     (Reply::Answer(answer), why, changes)

@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
+use super::supply::Supply;
 use crate::action::{
     ActionContext, ActionError, AnyAction, Checkpoints, Done, Doors, ErrorKind, Probed, Target, Undone,
 };
-use crate::base::{Attempt, BoxFuture, HumanDuration, StepPath};
+use crate::base::{Attempt, BoxFuture, HumanDuration, Secret, StepPath};
 
 /// How long an action may take to end after it was told to. Stopping a process group takes its grace and a little more.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(super) enum Report {
     Probed { step: StepPath, found: Result<Probed<Value>, ActionError> },
     /// Somebody looked whether an undo had worked.
     Verified { step: StepPath, holds: Result<bool, ActionError> },
+    /// The secrets that a step cannot begin without are there, or cannot be had.
+    Supplied { step: StepPath, result: Result<(), ActionError> },
     /// A question was taken back.
     Withdrawn,
     /// People answered; `None` when nobody can be asked.
@@ -45,6 +48,10 @@ pub(super) struct Try {
     pub cancel: CancellationToken,
     pub reports: mpsc::Sender<Report>,
     pub notices: std::sync::mpsc::Sender<Notice>,
+    /// The secrets of the run that this step gives.
+    pub gives: Vec<String>,
+    /// The secrets that it needs and that are not there.
+    pub lacks: Supply,
 }
 
 impl Try {
@@ -61,8 +68,27 @@ impl Try {
     /// Runs the action within its limit on time.
     pub(super) async fn run(mut self) -> Result<Value, ActionError> {
         let cx = self.context();
+        std::mem::take(&mut self.lacks).fetch().await?;
         let params = std::mem::take(&mut self.params);
-        self.within_time(self.action.run(&cx, params)).await
+        let output = self.within_time(self.action.run(&cx, params)).await?;
+        self.keep(&cx)?;
+        Ok(output)
+    }
+
+    /// What the action delivered is there for later steps before anybody hears that it has succeeded.
+    fn keep(&self, cx: &ActionContext) -> Result<(), ActionError> {
+        let Some(secret) = cx.delivered() else { return Ok(()) };
+        self.gives.iter().try_for_each(|name| Ok(self.doors.secrets.put(name, secret.clone())?))
+    }
+
+    /// Finds again the secret that an earlier try gave.
+    pub(super) async fn recall(mut self, output: Value) -> Result<Secret, ActionError> {
+        let cx = self.context();
+        std::mem::take(&mut self.lacks).fetch().await?;
+        let params = std::mem::take(&mut self.params);
+        let secret = self.within_time(self.action.recall(&cx, params, output)).await?;
+        self.gives.iter().try_for_each(|name| self.doors.secrets.put(name, secret.clone()))?;
+        Ok(secret)
     }
 
     /// Waits for what was begun, but not for longer than allowed.
@@ -87,13 +113,19 @@ impl Try {
     /// Finds out what became of an earlier try.
     pub(super) async fn probe(mut self) -> Result<Probed<Value>, ActionError> {
         let cx = self.context();
+        std::mem::take(&mut self.lacks).fetch().await?;
         let params = std::mem::take(&mut self.params);
-        self.action.probe(&cx, params).await
+        let found = self.action.probe(&cx, params).await?;
+        if matches!(found, Probed::Happened(_)) {
+            self.keep(&cx)?;
+        }
+        Ok(found)
     }
 
     /// Reverses what was done.
     pub(super) async fn undo(mut self, done: Done<Value>) -> Result<Undone, ActionError> {
         let cx = self.context();
+        std::mem::take(&mut self.lacks).fetch().await?;
         let params = std::mem::take(&mut self.params);
         self.within_time(self.action.undo(&cx, params, done)).await
     }

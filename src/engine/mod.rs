@@ -4,6 +4,7 @@ mod attempt;
 mod describe;
 mod embedded;
 mod people;
+mod supply;
 
 /// What only one run at a time may hold.
 pub trait Locks: Send + Sync {
@@ -28,7 +29,7 @@ impl Locks for NoLocks {
 
 pub use describe::{describe, describe_doubtful};
 pub use embedded::{Embedded, Ending, EngineError, Parts, Stop};
-pub use people::{Approvers, ApproversError, Nobody, People, Question, Refusal, Reply, read_answers};
+pub use people::{Approvers, ApproversError, AskedSecret, Nobody, People, Question, Refusal, Reply, read_answers};
 
 use crate::base::StepPath;
 use crate::run::Recorded;

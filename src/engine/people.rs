@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::Intent;
-use crate::base::{BoxFuture, Digest, StepPath, Timestamp};
+use crate::base::{BoxFuture, Digest, Secret, StepPath, Timestamp};
 use crate::run::{Answer, Decision, Doubt, Gate, ManualResult};
 use crate::runbook::{Approval, AskField};
 
@@ -87,6 +87,25 @@ pub enum Reply {
 pub trait People: Send + Sync {
     /// Asks. `None` when nobody can be asked here: the run then waits, and may be taken up elsewhere.
     fn ask(&self, question: Question) -> BoxFuture<'static, Option<Reply>>;
+
+    /// Asks for a secret, hidden while it is typed. `None` when nobody can be asked here. The answer goes to the doors and
+    /// nowhere else: no event holds it.
+    fn ask_secret(&self, _asked: AskedSecret) -> BoxFuture<'static, Option<Secret>> {
+        Box::pin(async { None })
+    }
+}
+
+/// A secret that a person is asked for.
+#[derive(Debug, Clone)]
+pub struct AskedSecret {
+    /// Its name in the run: within a call it stands after the step that calls.
+    pub name: String,
+    /// The step that cannot go on without it.
+    pub step: StepPath,
+    /// What the runbook says to whoever is asked.
+    pub prompt: String,
+    /// Why it has to be asked for, where a step was to give it.
+    pub because: Option<String>,
 }
 
 /// Nobody is there.
@@ -96,6 +115,15 @@ pub struct Nobody;
 impl People for Nobody {
     fn ask(&self, _question: Question) -> BoxFuture<'static, Option<Reply>> {
         Box::pin(async { None })
+    }
+}
+
+impl AskedSecret {
+    /// Its value among those of a scenario, by its name in the run or in its own runbook.
+    pub fn in_scenario(&self, secrets: &[(String, Secret)]) -> Option<Secret> {
+        let own = self.name.rsplit('/').next().unwrap_or_default();
+        let find = |wanted: &str| secrets.iter().find(|(name, _)| name == wanted).map(|(_, secret)| secret.clone());
+        find(&self.name).or_else(|| find(own))
     }
 }
 

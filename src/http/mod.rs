@@ -2,6 +2,8 @@
 
 mod address;
 mod class;
+#[cfg(test)]
+mod hostile;
 mod origins;
 mod rate;
 
@@ -278,13 +280,21 @@ struct Inner {
     origins: Origins,
     secrets: Arc<SecretStore>,
     limits: Limits,
+    connect_timeout: Duration,
 }
 
 impl Client {
     /// A client that sends to `origins` and fills in `secrets`.
     pub fn new(origins: Origins, secrets: Arc<SecretStore>) -> Self {
-        let inner = Inner { client: OnceLock::new(), origins, secrets, limits: Limits::default() };
+        let limits = Limits::default();
+        let inner = Inner { client: OnceLock::new(), origins, secrets, limits, connect_timeout: CONNECT_TIMEOUT };
         Self { inner: Arc::new(inner), speed: 1.0 }
+    }
+
+    #[cfg(test)]
+    fn connecting_within(self, connect_timeout: Duration) -> Self {
+        let inner = Arc::into_inner(self.inner).expect("nobody else has it yet");
+        Self { inner: Arc::new(Inner { connect_timeout, ..inner }), ..self }
     }
 
     /// How fast each vendor may be asked; one account for all clones.
@@ -313,7 +323,7 @@ impl Client {
             let builder = if self.inner.origins.is_closed() { builder.no_proxy() } else { builder };
             builder
                 .user_agent(concat!("runbook/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
+                .connect_timeout(self.inner.connect_timeout)
                 // A redirect to a sign-in page is a finding, not a success.
                 .redirect(reqwest::redirect::Policy::none())
                 .build()
@@ -341,7 +351,8 @@ impl Client {
         };
 
         let began = std::time::Instant::now();
-        let failed = |error: reqwest::Error| classify(&request, &address, &error.without_url());
+        let connect_timeout = self.inner.connect_timeout;
+        let failed = |error: reqwest::Error| classify(&request, &address, connect_timeout, &error.without_url());
         let mut answer = outgoing.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
         let headers = answer
@@ -353,10 +364,21 @@ impl Client {
                 (name.as_str().to_owned(), value)
             })
             .collect();
+        let too_large = || HttpError::TooLarge {
+            method: request.method.clone(),
+            url: address.told.clone(),
+            limit: request.max_body,
+        };
+        if answer
+            .content_length()
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > request.max_body))
+        {
+            return Err(too_large());
+        }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > request.max_body {
-                return Err(HttpError::TooLarge { method: request.method, url: address.told, limit: request.max_body });
+                return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
@@ -364,18 +386,30 @@ impl Client {
     }
 }
 
-fn classify(request: &Request, address: &Address, error: &reqwest::Error) -> HttpError {
+fn classify(request: &Request, address: &Address, connect_timeout: Duration, error: &reqwest::Error) -> HttpError {
     let (method, url, reason) = (request.method.clone(), address.told.clone(), address.masked(innermost(error)));
     if error.is_timeout() {
-        let (limit, sent) = if error.is_connect() { (CONNECT_TIMEOUT, false) } else { (request.timeout, true) };
+        let (limit, sent) = if error.is_connect() { (connect_timeout, false) } else { (request.timeout, true) };
         HttpError::Timeout { method, url, limit, sent }
     } else if error.is_builder() {
         HttpError::BadRequest(format!("{method} {url} cannot be sent: {reason}"))
-    } else if error.is_body() || error.is_decode() {
+    } else if error.is_body() || error.is_decode() || is_no_http(error) {
         HttpError::Broken { method, url, reason }
     } else {
         HttpError::Network { method, url, reason, sent: !error.is_connect() }
     }
+}
+
+/// Did something answer that is no HTTP?
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        if deeper.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = deeper.source();
+    }
+    false
 }
 
 /// The innermost cause is the one that says something: `Connection refused`, not `error sending request`.

@@ -38,7 +38,7 @@ pub fn schema(registry: &Registry) -> Value {
     extend(&mut definitions, "Step", step());
     extend(&mut definitions, "Undo", undo());
     extend(&mut definitions, "Verify", parameters());
-    extend(&mut definitions, "Secret", one_of(&["env", "file"], "a secret has one source: `env` or `file`"));
+    extend(&mut definitions, "Secret", secret());
     extend(&mut definitions, "Approval", open_for_ever());
     extend(&mut definitions, "Input", words_of_an_enum());
     definitions.insert("Parameters".to_owned(), per_action(&actions, &params));
@@ -127,6 +127,20 @@ fn parameters() -> Value {
 fn one_of(keys: &[&str], rule: &str) -> Value {
     let any: Vec<Value> = keys.iter().map(|key| json!({ "required": [key], "errorMessage": rule })).collect();
     json!({ "anyOf": any, "dependentSchemas": alone(keys, rule) })
+}
+
+/// Where a secret comes from: one place before the run, or a step of it, a question, or both.
+fn secret() -> Value {
+    let rule = "a secret has one source: `env`, `file`, or `step` and `prompt`";
+    let any: Vec<Value> = ["env", "file", "step", "prompt"]
+        .iter()
+        .map(|key| json!({ "required": [key], "errorMessage": rule }))
+        .collect();
+    let alone = json!({
+        "env": refused(&["file", "step", "prompt"], rule),
+        "file": refused(&["step", "prompt"], rule),
+    });
+    json!({ "anyOf": any, "dependentSchemas": alone })
 }
 
 /// What each of some keys that exclude each other forbids. Each pair once, so that one mistake has one mark.

@@ -60,6 +60,8 @@ pub(super) async fn ask(here: &Here<'_>, uses: &Uses, systems: &[String]) -> Ask
         item.outage_of = system_of(&origin(&question.address).unwrap_or_default(), systems);
         let not_asked = if !stands_before_the_run(&question.address) {
             Some("not asked: only the run can tell about what".to_owned())
+        } else if sources.get(&question.secret).is_some_and(|(source, _)| source.late().is_some()) {
+            Some(format!("not asked: secret `{}` comes to be during the run", question.secret))
         } else if here.secrets.get(&question.secret).is_err() {
             Some(format!("not asked: secret `{}` is missing", question.secret))
         } else if need.question.method != "GET" {
@@ -117,10 +119,10 @@ fn judged(
         }
         Err(error) => error,
     };
-    let place = match source {
+    let place = match source.as_ref().map(SecretSource::place) {
         Some(SecretSource::Env(variable)) => format!("`{variable}`"),
         Some(SecretSource::File(path)) => format!("the file {}", path.display()),
-        None => "its place".to_owned(),
+        Some(SecretSource::Late(_) | SecretSource::Optional(_)) | None => "its place".to_owned(),
     };
     let verdict = match error.kind {
         // The other side could not say; that is no word about the key.

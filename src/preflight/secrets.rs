@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Area, Here, Item, Verdict, steps_of};
-use crate::base::SecretSource;
 use crate::base::secret::{SecretError, reference};
+use crate::base::{Late, SecretSource};
 use crate::plan::{Use, Uses};
 
 /// Anybody on the machine may read the file.
@@ -15,7 +15,13 @@ pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
     let mut items = Vec::new();
     for (name, (source, folder)) in here.plan.secrets() {
         let steps = steps_of(uses.actions.iter().filter(|used| shows(used, &name, here)));
-        let (from, help) = match &source {
+        let (from, help) = match source.place() {
+            SecretSource::Late(late) => {
+                let what = format!("secret `{name}` comes to be during the run: {}", comes_from(late));
+                items.push(Item::new(Area::Secrets, Verdict::Ok, what).of_steps(&steps));
+                continue;
+            }
+            SecretSource::Optional(_) => unreachable!("what is optional has a place of its own"),
             SecretSource::Env(variable) => (
                 format!("the environment, `{variable}`"),
                 format!("set `{variable}` in the environment of this command"),
@@ -27,23 +33,36 @@ pub(super) fn items(here: &Here<'_>, uses: &Uses) -> Vec<Item> {
         };
         let what = format!("secret `{name}` from {from}");
         let item = match here.secrets.get(&name) {
-            Ok(_) => match &source {
+            Ok(_) => match source.place() {
                 SecretSource::File(path) => readable_by_others(&folder.join(path), &what),
-                SecretSource::Env(_) => None,
+                SecretSource::Env(_) | SecretSource::Late(_) | SecretSource::Optional(_) => None,
             }
             .unwrap_or_else(|| Item::new(Area::Secrets, Verdict::Ok, what)),
             Err(error) => {
                 let found = match &error {
                     SecretError::NotSet { .. } => "it is not set".to_owned(),
                     SecretError::Unreadable { reason, .. } => reason.clone(),
-                    SecretError::TooShort(_) | SecretError::Undeclared(_) => error.to_string(),
+                    SecretError::TooShort(_)
+                    | SecretError::Undeclared(_)
+                    | SecretError::NotYet(_)
+                    | SecretError::NotGiven(_) => error.to_string(),
                 };
-                Item::new(Area::Secrets, Verdict::Missing, what).found(found).help(help)
+                let verdict = if source.is_needed_before() { Verdict::Missing } else { Verdict::Warning };
+                Item::new(Area::Secrets, verdict, what).found(found).help(help)
             }
         };
         items.push(item.of_steps(&steps));
     }
     items
+}
+
+/// The ways in which a secret comes to be during a run.
+fn comes_from(late: &Late) -> String {
+    match (&late.step, &late.prompt) {
+        (Some(step), Some(_)) => format!("step `{step}` gives it, or a person is asked"),
+        (Some(step), None) => format!("step `{step}` gives it"),
+        (None, _) => "a person is asked".to_owned(),
+    }
 }
 
 fn readable_by_others(path: &Path, what: &str) -> Option<Item> {

@@ -7,6 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 
+use super::public::{self, PublicView};
 use super::summary::Summary;
 use super::words;
 use crate::base::{HumanDuration, Timestamp};
@@ -14,8 +15,14 @@ use crate::base::{HumanDuration, Timestamp};
 /// The name of the built-in template.
 pub const POST_INCIDENT: &str = "post-incident.md.j2";
 
+/// The name of the built-in template for the public.
+pub const PUBLIC_STATEMENT: &str = "public-statement.md.j2";
+
 /// The built-in templates, by name.
-pub const BUILT_IN: [(&str, &str); 1] = [(POST_INCIDENT, include_str!("../../runbooks/templates/post-incident.md.j2"))];
+pub const BUILT_IN: [(&str, &str); 2] = [
+    (POST_INCIDENT, include_str!("../../runbooks/templates/post-incident.md.j2")),
+    (PUBLIC_STATEMENT, include_str!("../../runbooks/templates/public-statement.md.j2")),
+];
 
 /// How much work a report may do, in minijinja's own units: enough for a run of thousands of steps, not for a bomb.
 const FUEL: u64 = 50_000_000;
@@ -49,11 +56,15 @@ pub(super) fn check(name: &str, template: &str) -> Result<(), ReportError> {
 }
 
 /// Renders a report. The `name` of the template says how values are escaped: `.md`, `.html` and `.json`, with or without
-/// `.j2` after it; anything else takes them as they are.
+/// `.j2` after it; anything else takes them as they are. One whose file is called `public-…` sees only a [`PublicView`].
 pub fn render(summary: &Summary, name: &str, template: &str) -> Result<String, ReportError> {
+    let facts = match public::is_public(name) {
+        true => Value::from(Serde(PublicView::of(summary))),
+        false => Value::from(Serde(summary)),
+    };
     let text = ENVIRONMENT
         .template_from_named_str(name, template)
-        .and_then(|template| template.render(Value::from(Serde(summary))))
+        .and_then(|template| template.render(facts))
         .map_err(|error| ReportError { template: name.to_owned(), line: error.line(), message: reason(&error) })?;
     Ok(if escaping(name) == MARKDOWN { tidy(&text) } else { text })
 }

@@ -1,24 +1,17 @@
-//! `Summary`: all there is to tell of a run, as a fold over its plan and its events.
+//! `Summary`: all there is to tell of a run. `fold` makes it of a plan and events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::words::{self, Kind, Line};
-use crate::action::{ActionError, Effect, ErrorKind};
-use crate::base::{Digest, HumanDuration, RunId, StepPath, Timestamp, clock};
-use crate::plan::{Plan, action_name};
-use crate::run::{
-    Answer, AttemptResult, Event, IllegalEvent, Kept, Next, Outcome, Recorded, RunState, StepRecord, StepState, Timer,
-    UndoState,
-};
-use crate::runbook::{Does, Step, StepResult};
-
-/// A wait for an answer longer than this asks for a look, where the gate sets no limit of its own.
-const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(600);
+use super::fold::Fold;
+use super::words::Line;
+use crate::action::ActionError;
+use crate::base::{Digest, HumanDuration, RunId, StepPath, Timestamp};
+use crate::plan::Plan;
+use crate::run::{Answer, IllegalEvent, Kept, Outcome, Recorded};
 
 /// Why a run cannot be summed up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +55,12 @@ pub struct Summary {
     pub first_failure: Option<StepPath>,
     /// The moments that a review asks for.
     pub times: KeyTimes,
+    /// What the log says of the incident itself, by well-known names.
+    pub incident: Incident,
+    /// What the steps counted, in the order of the steps.
+    pub figures: Vec<Figure>,
+    /// What the run saw of the cause, in the order of the steps.
+    pub clues: Vec<Standing>,
     /// What happened, in order.
     pub timeline: Vec<Line>,
     /// Every step, in the order of the file; then the steps of called runbooks, and items that did not succeed.
@@ -91,7 +90,7 @@ pub struct Summary {
 /// The moments that a review asks for, from the log alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeyTimes {
-    /// The run's beginning. The incident began earlier; the log cannot know when.
+    /// When the incident was noticed, if somebody said so; else the run's beginning, which is later.
     pub detected: Timestamp,
     /// When the category was named.
     pub decided: Option<Timestamp>,
@@ -105,6 +104,55 @@ pub struct KeyTimes {
     pub to_mitigate: Option<HumanDuration>,
     /// From `detected` to `restored`.
     pub to_restore: Option<HumanDuration>,
+}
+
+/// What only people know of an incident, where they said it: in an input, at a gate, as evidence of a manual step, or in
+/// an output of a step. The last one counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Incident {
+    /// `detected_by`: how it was noticed.
+    pub detected_by: Option<Said>,
+    /// `detected_at`: when it was noticed.
+    pub detected_at: Option<Timestamp>,
+    /// `users_affected`: how many users it concerned. Where nobody said: at least as many as a step did something about.
+    pub users_affected: Option<Users>,
+    /// `data_loss`: what was lost.
+    pub data_loss: Option<Said>,
+    /// `root_cause`: why it happened.
+    pub root_cause: Option<Said>,
+}
+
+/// Something that was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// What.
+    pub what: String,
+    /// By whom: `user:NAME`, a step, or `the inputs`.
+    pub by: String,
+}
+
+/// A number of users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Users {
+    /// How many.
+    pub count: u64,
+    /// By whom: `user:NAME`, a step, or `the inputs`.
+    pub by: String,
+    /// Is it only a lower limit?
+    pub at_least: bool,
+}
+
+/// Something that a step counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Figure {
+    /// The step.
+    pub step: StepPath,
+    /// The name of the output.
+    pub name: String,
+    /// Its value.
+    pub count: u64,
+    /// Does the step change something? Then so many were changed; else so many were seen.
+    pub changed: bool,
 }
 
 /// One step.
@@ -190,12 +238,31 @@ pub struct MeasureRow {
     pub expires: Option<Timestamp>,
     /// When it was over.
     pub closed: Option<Timestamp>,
-    /// What ended it: `closed` by its step, or `undone`.
+    /// What ended it: `closed` by a step, `undone`, or `ended` by a person outside this run.
     pub how: Option<&'static str>,
+    /// Who agreed to it, where a gate stood before it.
+    pub approved_by: Vec<String>,
+    /// Who ended it: a step, or `user:NAME`.
+    pub closed_by: Option<String>,
+    /// Who made it longer.
+    pub extended: Vec<Extension>,
     /// How long it was in force, or has been so far.
     pub lasted: HumanDuration,
     /// How much longer than it should have been.
     pub overdue: Option<HumanDuration>,
+}
+
+/// One time that an emergency measure was made longer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Extension {
+    /// When.
+    pub time: Timestamp,
+    /// When it had to be over then.
+    pub until: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One step that was undone, or could not be.
@@ -289,442 +356,4 @@ impl Summary {
     pub fn step(&self, id: &StepPath) -> Option<&StepRow> {
         self.steps.iter().find(|row| row.id == *id)
     }
-}
-
-/// What is kept on the way, beside the state.
-struct Fold {
-    state: RunState,
-    timeline: Vec<Line>,
-    gates: Vec<GateRow>,
-    measures: Vec<MeasureRow>,
-    /// Tries that failed and were made again, with the last reason.
-    retried: BTreeMap<StepPath, (u32, String)>,
-    category: Option<(Timestamp, String)>,
-    severity: Option<String>,
-    first_decision: Option<Timestamp>,
-    ended: Option<Timestamp>,
-    /// How often a process died while steps were under way.
-    lost: u32,
-    version: String,
-}
-
-impl Fold {
-    fn new(plan: &Arc<Plan>) -> Self {
-        Self {
-            state: RunState::new(Arc::clone(plan)),
-            timeline: Vec::new(),
-            gates: Vec::new(),
-            measures: Vec::new(),
-            retried: BTreeMap::new(),
-            category: None,
-            severity: None,
-            first_decision: None,
-            ended: None,
-            lost: 0,
-            version: String::new(),
-        }
-    }
-
-    fn take(&mut self, recorded: &Recorded) -> Result<(), IllegalEvent> {
-        // A run that was stopped in good order has no step running when it is taken up again.
-        let lost = matches!(recorded.event, Event::RunResumed { .. })
-            && self.state.records().any(|(_, record)| record.state == StepState::Running);
-        let lines = words::apply(&mut self.state, recorded)?;
-        for line in &lines {
-            self.take_measure(line, &recorded.event);
-        }
-        // Items that did what they should are counted by their loop.
-        let is_quiet = |line: &Line| {
-            line.kind == Kind::Succeeded && line.step.as_ref().is_some_and(|step| self.state.is_item(step))
-        };
-        self.timeline.extend(lines.into_iter().filter(|line| !line.kind.is_passing() && !is_quiet(line)));
-        let at = recorded.at;
-        match &recorded.event {
-            Event::RunStarted { version, .. } => self.version.clone_from(version),
-            Event::RunResumed { .. } => {
-                self.ended = None;
-                self.lost += u32::from(lost);
-            }
-            Event::Decided { outputs, .. } => {
-                self.first_decision.get_or_insert(at);
-                if let Some(category) = outputs.get("category") {
-                    self.category = Some((at, words::brief(category)));
-                }
-                if let Some(severity) = outputs.get("severity") {
-                    self.severity = Some(words::brief(severity));
-                }
-            }
-            Event::GateOpened { step, prompt, expires, .. } => {
-                self.settle_gate(step, at, "withdrawn");
-                self.gates.push(GateRow {
-                    step: step.clone(),
-                    prompt: prompt.clone(),
-                    opened: at,
-                    expires: *expires,
-                    closed: None,
-                    waited: HumanDuration::default(),
-                    answer: None,
-                    answers: Vec::new(),
-                });
-            }
-            Event::GateAnswered { step, decision, .. } => {
-                if let Some(gate) = self.open_gate(step) {
-                    gate.answers.push(GateAnswer {
-                        time: at,
-                        by: decision.by.clone(),
-                        answer: decision.answer,
-                        via: decision.via.clone(),
-                        asked: decision.answers.clone(),
-                    });
-                }
-                let still_open = matches!(self.state.record(step).map(|r| &r.state), Some(StepState::AtGate(_)));
-                match decision.answer {
-                    Answer::Approve if still_open => {}
-                    Answer::Approve => self.settle_gate(step, at, "approved"),
-                    Answer::Reject => self.settle_gate(step, at, "rejected"),
-                }
-            }
-            Event::TimerFired { timer: Timer::Gate { step } } => self.settle_gate(step, at, "lapsed"),
-            Event::StepSkipped { step, .. } | Event::StepFailed { step, .. } => {
-                self.settle_gate(step, at, "withdrawn");
-            }
-            Event::AttemptFinished {
-                step, result: AttemptResult::Failed { error }, next: Next::Again { .. }, ..
-            } if self.step(step).is_some_and(|step| step.until.is_none()) => {
-                let known = self.retried.entry(step.clone()).or_default();
-                *known = (known.0 + 1, error.message.clone());
-            }
-            Event::RunFinished { .. } => self.ended = Some(at),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn step(&self, id: &StepPath) -> Option<&Step> {
-        self.state.step(id)
-    }
-
-    fn open_gate(&mut self, step: &StepPath) -> Option<&mut GateRow> {
-        self.gates.iter_mut().rev().find(|gate| gate.step == *step && gate.closed.is_none())
-    }
-
-    fn settle_gate(&mut self, step: &StepPath, at: Timestamp, answer: &'static str) {
-        if let Some(gate) = self.open_gate(step) {
-            gate.closed = Some(at);
-            gate.answer = Some(answer);
-        }
-    }
-
-    fn take_measure(&mut self, line: &Line, event: &Event) {
-        let Some(step) = &line.step else { return };
-        match line.kind {
-            Kind::InForce => {
-                self.measures.retain(|measure| measure.step != *step);
-                self.measures.push(MeasureRow {
-                    step: step.clone(),
-                    since: self.state.record(step).and_then(|record| record.finished_at).unwrap_or(line.time),
-                    expires: self.state.measure_expiry(step),
-                    closed: None,
-                    how: None,
-                    lasted: HumanDuration::default(),
-                    overdue: None,
-                });
-            }
-            Kind::Extended => {
-                if let Some(measure) = self.measures.iter_mut().find(|measure| measure.step == *step) {
-                    measure.expires = self.state.measure_expiry(step);
-                }
-            }
-            Kind::Closed => {
-                let how = if matches!(event, Event::UndoFinished { .. }) { "undone" } else { "closed" };
-                if let Some(measure) = self.measures.iter_mut().find(|measure| measure.step == *step) {
-                    (measure.closed, measure.how) = (Some(line.time), Some(how));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn finish(mut self, events: usize) -> Result<Summary, SummaryError> {
-        let (Some(run), Some(by), Some(started)) =
-            (self.state.run().cloned(), self.state.started_by().map(str::to_owned), self.state.started_at())
-        else {
-            return Err(SummaryError::NotBegun);
-        };
-        let as_of = self.state.now();
-        for gate in &mut self.gates {
-            gate.waited = span(gate.opened, gate.closed.unwrap_or(as_of));
-        }
-        for measure in &mut self.measures {
-            let end = measure.closed.unwrap_or(as_of);
-            measure.lasted = span(measure.since, end);
-            measure.overdue = measure.expires.filter(|expires| *expires < end).map(|expires| span(expires, end));
-        }
-        let state = &self.state;
-        let plan = state.plan();
-        let runbook = plan.runbook();
-        let standing: Vec<Standing> =
-            state.left_standing().into_iter().map(|left| Standing { step: left.step, what: left.what }).collect();
-        let written = runbook.severity.and_then(|level| serde_json::to_value(level).ok());
-        Ok(Summary {
-            run,
-            runbook: runbook.name.to_string(),
-            title: runbook.title.clone().unwrap_or_else(|| runbook.name.to_string()),
-            drill: state.drill().map(str::to_owned),
-            category: self.category.as_ref().map(|(_, category)| category.clone()),
-            severity: self.severity.clone().or_else(|| written.as_ref().map(words::brief)),
-            by,
-            started,
-            ended: self.ended,
-            as_of,
-            duration: span(started, self.ended.unwrap_or(as_of)),
-            outcome: state.outcome().or_else(|| state.outcome_before_finally()),
-            first_failure: state.first_failure().cloned(),
-            times: self.key_times(started),
-            steps: state.records().filter_map(|(path, record)| row(state, path, record)).collect(),
-            undone: state.records().filter_map(|(id, record)| undone(id, record)).collect(),
-            in_doubt: state.steps_in_doubt().cloned().collect(),
-            waiting: self.waiting(),
-            follow_ups: self.follow_ups(&standing),
-            left_standing: standing,
-            reports: reports(state),
-            inputs: plan.inputs().clone(),
-            evidence: Evidence {
-                file: plan.file().to_owned(),
-                source: plan.source_digest().clone(),
-                plan: plan.digest().clone(),
-                log_head: None,
-                events,
-                version: self.version,
-            },
-            timeline: self.timeline,
-            gates: self.gates,
-            measures: self.measures,
-        })
-    }
-
-    fn waiting(&self) -> Vec<Standing> {
-        let prompt = |id: &StepPath| match self.state.record(id).map(|record| &record.state) {
-            Some(StepState::AtGate(gate)) => gate.prompt.clone(),
-            _ => {
-                let asked =
-                    self.timeline.iter().rev().find(|line| line.step.as_ref() == Some(id) && line.kind == Kind::Asked);
-                asked.map(|line| line.text.clone()).unwrap_or_default()
-            }
-        };
-        self.state.waiting_for_people().map(|id| Standing { step: id.clone(), what: prompt(id) }).collect()
-    }
-
-    fn key_times(&self, detected: Timestamp) -> KeyTimes {
-        let (mitigated, restored) = match self.measures.first() {
-            Some(measure) => {
-                let restored = measure.closed.filter(|_| measure.how == Some("closed"));
-                (self.mitigated(measure), restored)
-            }
-            None => (None, self.all_done()),
-        };
-        KeyTimes {
-            detected,
-            decided: self.category.as_ref().map(|(at, _)| *at).or(self.first_decision),
-            mitigated,
-            restored,
-            to_mitigate: mitigated.map(|at| span(detected, at)),
-            to_restore: restored.map(|at| span(detected, at)),
-        }
-    }
-
-    /// When the measure was seen to work.
-    fn mitigated(&self, measure: &MeasureRow) -> Option<Timestamp> {
-        let (plan, place) = self.state.plan_of(&measure.step)?;
-        let closing = plan.step(place).measure.as_ref()?.closed_by.as_ref().and_then(|id| plan.place(id));
-        let checks: Vec<usize> = downstream(plan, place, closing)
-            .into_iter()
-            .filter(|place| plan.step(*place).until.is_some() && !plan.is_final(*place))
-            .collect();
-        if checks.is_empty() {
-            return Some(measure.since);
-        }
-        let succeeded = checks.into_iter().filter_map(|place| self.state.beside(&measure.step, place));
-        succeeded
-            .filter(|record| record.result() == Some(StepResult::Succeeded))
-            .filter_map(|record| record.finished_at)
-            .min()
-    }
-
-    /// When the last step that changed something was done, in a run that went well.
-    fn all_done(&self) -> Option<Timestamp> {
-        let outcome = self.state.outcome().or_else(|| self.state.outcome_before_finally());
-        if outcome != Some(Outcome::Succeeded) {
-            return None;
-        }
-        let changes = |path: &StepPath| {
-            let writes = self.state.facts(path).is_some_and(|facts| facts.effect == Effect::Write);
-            writes || self.state.step(path).is_some_and(|step| matches!(step.does, Does::Manual(_)))
-        };
-        self.state
-            .records()
-            .filter(|(path, record)| record.stands() && !self.state.is_final(path) && changes(path))
-            .map(|(_, record)| record)
-            .filter_map(|record| record.finished_at)
-            .max()
-    }
-
-    fn follow_ups(&self, standing: &[Standing]) -> Vec<FollowUp> {
-        let mut found = Vec::new();
-        let mut add = |step: Option<&StepPath>, what: &str, because: Option<String>| {
-            found.push(FollowUp { step: step.cloned(), what: what.to_owned(), because });
-        };
-        for measure in self.measures.iter().filter(|measure| measure.closed.is_none()) {
-            let must = |at: Timestamp| if at < self.state.now() { "had" } else { "has" };
-            let until = measure.expires.map(|at| format!("it {} to be over by {}", must(at), words::minute(at)));
-            add(Some(&measure.step), "close its emergency measure, which is still in force", until);
-        }
-        for left in standing {
-            if !self.measures.iter().any(|measure| measure.step == left.step && measure.closed.is_none()) {
-                add(Some(&left.step), "decide what becomes of what it left", Some(left.what.clone()));
-            }
-        }
-        for (id, record) in self.state.records() {
-            let looks = self.state.facts(id).is_some_and(|facts| facts.effect == Effect::Read);
-            let allowed = self.step(id).is_some_and(|step| step.allow_failure);
-            let error = record.error.as_ref().filter(|error| error.kind != ErrorKind::Cancelled);
-            // A look that may fail is an observation: often the incident itself.
-            if record.result() == Some(StepResult::Failed) && !(looks && allowed) {
-                add(Some(id), "look into why it failed", error.map(|error| error.message.clone()));
-            } else if let Some((times, message)) = self.retried.get(id) {
-                let what = match times {
-                    1 => "look into why it failed once".to_owned(),
-                    times => format!("look into why it failed {times} times"),
-                };
-                add(Some(id), &what, Some(message.clone()));
-            }
-        }
-        for gate in &self.gates {
-            let limit = gate.expires.map_or(LONG_WAIT, |expires| clock::until(gate.opened, expires) / 2);
-            let waited = gate.waited.rounded();
-            if gate.answer == Some("lapsed") {
-                add(
-                    Some(&gate.step),
-                    "find out why nobody answered in time",
-                    Some(format!("it was open for {waited}")),
-                );
-            } else if gate.waited.0 > limit {
-                add(Some(&gate.step), "find out why the answer took so long", Some(format!("it took {waited}")));
-            }
-        }
-        for measure in self.measures.iter().filter(|measure| measure.closed.is_some()) {
-            if let Some(overdue) = measure.overdue {
-                let because = format!("it was in force {} too long", overdue.rounded());
-                add(Some(&measure.step), "find out why its emergency measure outlived its limit", Some(because));
-            }
-        }
-        if self.lost > 0 {
-            let because = format!("it was lost {} with steps under way", times(self.lost));
-            add(None, "find out why the process that ran this ended", Some(because));
-        }
-        found
-    }
-}
-
-fn times(count: u32) -> String {
-    match count {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        more => format!("{more} times"),
-    }
-}
-
-fn span(from: Timestamp, to: Timestamp) -> HumanDuration {
-    HumanDuration(clock::until(from, to))
-}
-
-/// The places of all steps after `place`, but neither `without` nor what comes after that.
-fn downstream(plan: &Plan, place: usize, without: Option<usize>) -> Vec<usize> {
-    let mut found = vec![false; plan.len()];
-    let mut next = plan.dependents(place);
-    while let Some(place) = next.pop() {
-        if Some(place) != without && !std::mem::replace(&mut found[place], true) {
-            next.extend(plan.dependents(place));
-        }
-    }
-    found.iter().enumerate().filter(|(_, found)| **found).map(|(place, _)| place).collect()
-}
-
-/// The row of a step. Items that did what they should are counted by their loop, and have none.
-fn row(state: &RunState, path: &StepPath, record: &StepRecord) -> Option<StepRow> {
-    let step = state.step(path)?;
-    let is_item = state.is_item(path);
-    let is_quiet = matches!(
-        record.state,
-        StepState::Waiting | StepState::Ready | StepState::Ended(StepResult::Succeeded | StepResult::Skipped)
-    );
-    if is_item && is_quiet {
-        return None;
-    }
-    let kind = match &step.does {
-        Does::Action { .. } => action_name(step).unwrap_or_default(),
-        Does::Decide(_) => "decide",
-        Does::Manual(_) => "manual",
-        Does::Gate => "gate",
-        Does::Call(_) => "call",
-    };
-    let approved = record.decisions.iter().filter(|decision| decision.answer == Answer::Approve);
-    Some(StepRow {
-        id: path.clone(),
-        title: step.title.clone(),
-        kind: kind.to_owned(),
-        is_final: state.is_final(path),
-        result: standing_word(&record.state),
-        allow_failure: step.allow_failure,
-        started: record.started_at,
-        finished: record.finished_at,
-        duration: record.started_at.zip(record.finished_at).map(|(from, to)| span(from, to)),
-        attempts: record.attempts,
-        error: record.error.as_deref().cloned(),
-        cause: record.cause.as_ref().map(ToString::to_string),
-        outputs: record.outputs.clone(),
-        approved_by: approved.map(|decision| decision.by.clone()).collect(),
-    })
-}
-
-fn standing_word(state: &StepState) -> &'static str {
-    match state {
-        StepState::Waiting => "waiting",
-        StepState::Ready => "ready",
-        StepState::AtGate(_) => "at_gate",
-        StepState::Approved(_) => "approved",
-        StepState::Asked => "asked",
-        StepState::Running => "running",
-        StepState::Within => "within",
-        StepState::Pausing => "pausing",
-        StepState::Interrupted => "interrupted",
-        StepState::InDoubt => "in_doubt",
-        StepState::Ended(result) => result.as_str(),
-    }
-}
-
-fn undone(id: &StepPath, record: &StepRecord) -> Option<UndoneRow> {
-    match record.undo.as_ref()? {
-        UndoState::Undone(undone) => Some(UndoneRow {
-            step: id.clone(),
-            succeeded: true,
-            what: undone.summary.clone(),
-            left: undone.left.clone(),
-        }),
-        UndoState::Failed(error) => {
-            Some(UndoneRow { step: id.clone(), succeeded: false, what: error.message.clone(), left: Vec::new() })
-        }
-        UndoState::Running | UndoState::Pausing | UndoState::InDoubt => None,
-    }
-}
-
-/// The files that `report.render` steps say they wrote.
-fn reports(state: &RunState) -> Vec<String> {
-    let rendered = state.records().filter(|(id, record)| {
-        let step = state.step(id);
-        step.and_then(action_name) == Some("report.render") && record.result() == Some(StepResult::Succeeded)
-    });
-    rendered
-        .filter_map(|(_, record)| record.outputs.as_ref()?.value().get("path")?.as_str().map(str::to_owned))
-        .collect()
 }

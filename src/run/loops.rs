@@ -89,7 +89,14 @@ impl RunState {
         self.leave_queue(node);
         self.begin(node, at);
         let (Some(plan), Does::Call(call)) = (self.called_plan(event), &self.written(node).does) else { return };
-        let secrets = plan.secrets_given(&call.secrets, &self.frames[self.nodes[node].frame].secrets);
+        let mut secrets = plan.secrets_given(&call.secrets, &self.frames[self.nodes[node].frame].secrets);
+        // One that comes to be during the run belongs to this call: the same runbook called again makes another.
+        let caller = self.path(node);
+        for (name, source) in &plan.runbook().secrets {
+            if source.late().is_some() && !call.secrets.contains_key(name) {
+                secrets.insert(name.clone(), format!("{caller}/{name}"));
+            }
+        }
         let frame = self.open_frame(plan, Some(node), Arc::new(secrets));
         self.records[node].state = StepState::Within;
         self.records[node].inside = Some(Box::new(Inside::Call(frame)));

@@ -10,7 +10,7 @@ use super::rollback::Rollback;
 pub(super) use super::tree::{Frame, Inside, Loop, Node};
 pub(super) use super::wakes::{Wait, Wake, Wakes};
 use crate::action::{ActionError, Intent, Load, Undone};
-use crate::base::{Attempt, Digest, RunId, StepPath, Timestamp};
+use crate::base::{Attempt, Digest, Late, RunId, StepPath, Timestamp};
 use crate::plan::{Facts, Plan};
 use crate::runbook::{OnFailure, Step, StepResult};
 use indexmap::IndexMap;
@@ -382,6 +382,42 @@ impl RunState {
     /// Which secrets the names in the runbook of a step stand for.
     pub fn secrets_of(&self, path: &StepPath) -> Option<&Arc<BTreeMap<String, String>>> {
         self.place(path).map(|node| &self.frames[self.nodes[node].frame].secrets)
+    }
+
+    /// Where a secret of the run comes from, when it comes to be only during the run, and the step that gives it. `name`
+    /// is its name in the run: within a call it stands after the step that calls, behind a `/`.
+    pub fn late_secret(&self, name: &str) -> Option<(&Late, Option<StepPath>)> {
+        let (caller, name) = match name.rsplit_once('/') {
+            Some((caller, name)) => (Some(StepPath::parse(caller).ok()?), name),
+            None => (None, name),
+        };
+        let frame = match &caller {
+            Some(caller) => match self.record(caller)?.inside.as_deref()? {
+                Inside::Call(frame) => *frame,
+                Inside::Loop(_) => return None,
+            },
+            None => 0,
+        };
+        let late = self.frames[frame].plan.runbook().secrets.get(name)?.late()?;
+        let gives = late.step.as_ref().map(|id| match &caller {
+            Some(caller) => caller.inside(id),
+            None => id.into(),
+        });
+        Some((late, gives))
+    }
+
+    /// The secrets of the run that a step gives when it succeeds.
+    pub fn secrets_from(&self, path: &StepPath) -> Vec<String> {
+        let Some((plan, _)) = self.plan_of(path) else { return Vec::new() };
+        let Some(names) = self.secrets_of(path) else { return Vec::new() };
+        let id = path.id();
+        let caller = path.as_str().rsplit_once('/').map(|(caller, _)| caller);
+        let sources = plan.runbook().secrets.iter();
+        let given = sources.filter(|(_, source)| source.late().and_then(|late| late.step.as_ref()) == Some(&id));
+        let own =
+            given.map(|(name, _)| (name, caller.map_or_else(|| name.clone(), |caller| format!("{caller}/{name}"))));
+        // What the caller gives under a name is the caller's to say.
+        own.filter(|(name, own)| names.get(*name) == Some(own)).map(|(_, own)| own).collect()
     }
 
     pub(super) fn place(&self, path: &StepPath) -> Option<usize> {

@@ -314,6 +314,15 @@ pub const SECRET: &[Field] = &[
         text,
     )
     .examples(&["/run/secrets/vercel"]),
+    field("optional", "May the run begin without it? The steps that take it then fail with the kind `secret`.", flag)
+        .default("false"),
+    field("step", "The step that gives it when it succeeds: it comes to be during the run.", text).examples(&["rotate"]),
+    field(
+        "prompt",
+        "What a person is asked for it when it is first needed; what is typed is hidden. Beside `step`, for when the step has not succeeded.",
+        text,
+    )
+    .examples(&["\"The new secret key, as the dashboard shows it once\""]),
 ];
 
 /// A lock.

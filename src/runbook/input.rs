@@ -9,6 +9,10 @@ use super::document::{Input, InputType};
 use crate::base::HumanDuration;
 use crate::base::diagnostic::nearest;
 
+/// What a report reads of an incident by its name, wherever it was said (`docs/report.md`): an input of such a name is used,
+/// though no step names it.
+pub const OF_THE_INCIDENT: [&str; 5] = ["detected_by", "detected_at", "users_affected", "data_loss", "root_cause"];
+
 /// What is wrong with an input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputProblem {

@@ -20,6 +20,6 @@ pub use document::{
     Templated, Undo, Until, Verify, call_key,
 };
 pub use format::format;
-pub use input::{InputProblem, resolve as resolve_inputs};
+pub use input::{InputProblem, OF_THE_INCIDENT, resolve as resolve_inputs};
 pub use load::{Disk, Files, Loaded, load, load_as, load_file, load_from, load_in, read_source};
 pub use template::{Expression, Scope, Template, TemplateError};

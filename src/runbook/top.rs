@@ -11,7 +11,7 @@ use super::node::{Content, Key, Node};
 use super::read::{Fields, Reader};
 use super::template::has_braces;
 use crate::base::Code;
-use crate::base::{RunbookName, SecretSource, Span};
+use crate::base::{Late, RunbookName, SecretSource, Span, StepId};
 
 impl Reader<'_> {
     pub(super) fn runbook(&mut self, node: &Node) -> Option<Runbook> {
@@ -208,24 +208,59 @@ impl Reader<'_> {
             let what = format!("secret `{}`", key.text);
             let before = self.problems.len();
             let Some(known) = self.fields(node, &what, fields::SECRET) else { continue };
-            if self.problems.len() > before && known.get("env").is_none() && known.get("file").is_none() {
+            let is_told = self.problems.len() > before;
+            if is_told && ["env", "file", "step", "prompt"].iter().all(|key| known.get(key).is_none()) {
                 // A misspelt source is told already; that there is none would be the same thing again.
                 continue;
             }
-            let source = match (known.get("env"), known.get("file")) {
-                (Some(node), None) => self.text(node, "`env`").map(SecretSource::Env),
-                (None, Some(node)) => self.text(node, "`file`").map(|path| SecretSource::File(PathBuf::from(path))),
+            let late = (known.get("step"), known.get("prompt"));
+            let source = match (known.get("env"), known.get("file"), late) {
+                (Some(node), None, (None, None)) => self.text(node, "`env`").map(SecretSource::Env),
+                (None, Some(node), (None, None)) => {
+                    self.text(node, "`file`").map(|path| SecretSource::File(PathBuf::from(path)))
+                }
+                (None, None, (step, prompt)) if step.is_some() || prompt.is_some() => self.late(step, prompt),
                 _ => {
-                    self.error(node.span, Code::SecretSource, format!("{what} needs one source")).help =
-                        Some("write `{ env: VARIABLE }` or `{ file: PATH }`".to_owned());
+                    self.error(node.span, Code::SecretSource, format!("{what} needs one source")).help = Some(
+                        "write `{ env: VARIABLE }` or `{ file: PATH }`; for one that comes to be during the run \
+                         `{ step: STEP }`, `{ prompt: QUESTION }` or both"
+                            .to_owned(),
+                    );
                     None
                 }
+            };
+            let optional = known.get("optional").map(|node| (node, self.boolean(node, "`optional`")));
+            if let (Some((node, Some(_))), Some(SecretSource::Late(_))) = (&optional, &source) {
+                let message = format!("{what} cannot be `optional`: it comes to be only during the run");
+                self.error(node.span, Code::MisplacedKey, message).help =
+                    Some("take `optional` away; a step that takes it fails when it cannot be had".to_owned());
+            }
+            let source = match optional {
+                Some((_, Some(true))) => source.map(|source| SecretSource::Optional(Box::new(source))),
+                _ => source,
             };
             if let Some(source) = source {
                 secrets.insert(key.text.clone(), source);
             }
         }
         secrets
+    }
+
+    /// A secret that comes to be during the run.
+    fn late(&mut self, step: Option<&Node>, prompt: Option<&Node>) -> Option<SecretSource> {
+        // Both are read before either is missed, so that all mistakes are told.
+        let named = step.map(|node| {
+            let text = self.text(node, "`step`")?;
+            let id = StepId::new(&text).ok();
+            if id.is_none() {
+                self.error(node.span, Code::UnknownStep, format!("there is no step `{text}`"));
+            }
+            id
+        });
+        let asked = prompt.map(|node| self.text(node, "`prompt`"));
+        let (step, prompt) =
+            (named.map_or(Some(None), |id| id.map(Some)), asked.map_or(Some(None), |text| text.map(Some)));
+        Some(SecretSource::Late(Late { step: step?, prompt: prompt? }))
     }
 
     /// Complains about a name that an expression could not say.

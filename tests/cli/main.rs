@@ -24,6 +24,7 @@ mod plan;
 mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
+mod proxy;
 mod records;
 mod reference;
 mod runs;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{backend, default_secret, default_timeout, key_is_taken, typed};
+use super::{backend, default_secret, default_timeout, key_is_taken, limit, typed};
 use crate::action::{Action, ActionContext, ActionError, Effect, ErrorKind, Intent, Need, Replay};
 use crate::base::HumanDuration;
 
@@ -108,7 +108,8 @@ impl Action for Instance {
 
     async fn run(&self, cx: &ActionContext, params: ClerkInstanceParams) -> Result<ClerkInstanceOutput, ActionError> {
         let key = cx.secret(&params.secret)?;
-        let response = cx.send(backend("GET", "/instance", params.timeout).bearer(&key)).await?;
+        let limit = limit(cx, &params.secret)?;
+        let response = cx.send(backend("GET", "/instance", params.timeout).bearer(&key).limited(limit)).await?;
         let found: ClerkInstanceOutput = typed(cx.json(&response)?, &response.url)?;
         params.check(&found)?;
         Ok(found)

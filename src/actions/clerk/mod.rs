@@ -1,12 +1,27 @@
 //! Clerk: its Backend API, with a secret key, and its Frontend API, without.
 
+mod client;
 mod frontend_health;
 mod instance;
+mod percent;
 mod ping;
+mod rows;
+pub mod users;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
 pub use instance::{ClerkInstanceOutput, ClerkInstanceParams, Environment, Instance};
+pub use percent::{Share, ShareError};
+mod jwt_templates;
+mod platform;
+mod svix_portal;
+
+pub use jwt_templates::{ClerkJwtTemplatesOutput, ClerkJwtTemplatesParams, JwtTemplate, JwtTemplates};
 pub use ping::{ClerkPingOutput, ClerkPingParams, Ping};
+pub use platform::{
+    Application, ClerkPlatformApplicationOutput, ClerkPlatformApplicationParams, ClerkPlatformRotateSecretKeyOutput,
+    ClerkPlatformRotateSecretKeyParams, PlatformInstance, RotateSecretKey,
+};
+pub use svix_portal::{ClerkSvixPortalOutput, ClerkSvixPortalParams, SvixPortal};
 
 use std::time::Duration;
 

@@ -74,6 +74,7 @@ pub(super) fn read(
     let doors = Arc::new(Doors {
         http: Client::new(surroundings.origins.clone(), Arc::clone(&surroundings.secrets)),
         processes: Arc::new(Shut),
+        databases: Arc::clone(&surroundings.databases),
         clock: Arc::clone(&surroundings.clock),
         secrets: Arc::clone(&surroundings.secrets),
         reporter: Arc::new(Shut),

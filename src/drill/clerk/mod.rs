@@ -33,8 +33,9 @@ pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
         }
         Some(_) => {}
     }
+    let key = known.map_or("", String::as_str);
     if ask.path != FREE
-        && let Some(seconds) = world.people.throttled_for(world.now)
+        && let Some(seconds) = world.people.throttled_for(key, world.now)
     {
         let answer = no(429, "too_many_requests", "Too many requests. Please try again in a bit.");
         return answer.header("retry-after", seconds.to_string()).because(Why::Granted);

@@ -505,8 +505,8 @@ impl Population {
     }
 
     /// How many seconds a caller has to wait, because too much was asked for in this stretch of time.
-    pub(super) fn throttled_for(&self, now: Timestamp) -> Option<i64> {
-        let limit = self.setting.limit()?;
+    pub(super) fn throttled_for(&self, key: &str, now: Timestamp) -> Option<i64> {
+        let limit = self.setting.limit(key)?;
         let window = now.as_second().div_euclid(WINDOW);
         (window == self.window && self.asked >= limit).then(|| (window + 1) * WINDOW - now.as_second())
     }
@@ -621,17 +621,15 @@ mod tests {
 
     #[test]
     fn too_many_requests_are_refused_until_the_next_ten_seconds() {
-        let mut population = population(ClerkSetting {
-            environment: super::super::ClerkEnvironment::Development,
-            ..ClerkSetting::default()
-        });
+        let mut population = population(ClerkSetting::default());
         let now = after(starts(), Duration::from_millis(3500));
         for _ in 0..99 {
             population.count_request(now);
         }
-        assert_eq!(population.throttled_for(now), None);
+        assert_eq!(population.throttled_for("sk_test_1", now), None);
         population.count_request(now);
-        assert_eq!(population.throttled_for(now), Some(7));
-        assert_eq!(population.throttled_for(after(starts(), Duration::from_secs(10))), None);
+        assert_eq!(population.throttled_for("sk_test_1", now), Some(7));
+        assert_eq!(population.throttled_for("sk_live_1", now), None, "there it is a thousand");
+        assert_eq!(population.throttled_for("sk_test_1", after(starts(), Duration::from_secs(10))), None);
     }
 }

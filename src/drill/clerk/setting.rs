@@ -11,7 +11,7 @@ use crate::base::HumanDuration;
 pub struct ClerkSetting {
     /// The instance's id.
     pub instance: String,
-    /// What kind of instance it is; its rate limit follows from it.
+    /// What kind of instance it is.
     pub environment: ClerkEnvironment,
     /// How many users there are.
     pub users: u32,
@@ -37,7 +37,7 @@ pub struct ClerkSetting {
     pub lockout: bool,
     /// JWT templates, and how long their tokens last.
     pub jwt_templates: IndexMap<String, HumanDuration>,
-    /// How many requests are taken in ten seconds; 0 for any number. Unless said, what the environment gives.
+    /// How many requests are taken in ten seconds; 0 for any number. Unless said, 1000 with a key `sk_live_…`, else 100.
     pub requests_per_ten_seconds: Option<u32>,
 }
 
@@ -45,10 +45,10 @@ pub struct ClerkSetting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClerkEnvironment {
-    /// For people: 1000 requests in ten seconds.
+    /// For people.
     #[default]
     Production,
-    /// For trying things out: 100 requests in ten seconds.
+    /// For trying things out.
     Development,
 }
 
@@ -60,21 +60,14 @@ impl ClerkEnvironment {
             Self::Development => "development",
         }
     }
-
-    /// Requests in ten seconds, <https://clerk.com/docs/guides/how-clerk-works/system-limits>.
-    fn allows(self) -> u32 {
-        match self {
-            Self::Production => 1000,
-            Self::Development => 100,
-        }
-    }
 }
 
 impl ClerkSetting {
-    /// How many requests are taken in ten seconds; `None` for any number.
-    pub(super) fn limit(&self) -> Option<u32> {
+    /// How many requests are taken in ten seconds with this key; `None` for any number.
+    /// <https://clerk.com/docs/guides/how-clerk-works/system-limits>
+    pub(super) fn limit(&self, key: &str) -> Option<u32> {
         match self.requests_per_ten_seconds {
-            None => Some(self.environment.allows()),
+            None => Some(if key.starts_with("sk_live_") { 1000 } else { 100 }),
             Some(0) => None,
             Some(limit) => Some(limit),
         }

@@ -39,8 +39,10 @@ impl Api<'_> {
     pub(super) fn shown(&self, deployment: &Deployment) -> Value {
         let serves = self.world.vercel.serving().is_some_and(|serving| serving.id == deployment.id);
         let substate = match (deployment.stage, deployment.production) {
+            (Stage::Ready, true) if deployment.rolling => Some("ROLLING"),
             (Stage::Ready, true) if deployment.served_from.is_some() => Some("PROMOTED"),
-            (Stage::Ready, true) if deployment.alias_at.is_none() => Some("STAGED"),
+            // Nothing says why the domain does not come.
+            (Stage::Ready, true) if deployment.alias_at.is_none() && deployment.aliased.is_none() => Some("STAGED"),
             _ => None,
         };
         let error = match deployment.stage {
@@ -48,6 +50,8 @@ impl Api<'_> {
             Stage::Blocked => Some(("BLOCKED", "The deployment is held back.")),
             Stage::Queued | Stage::Building | Stage::Ready | Stage::Canceled => None,
         };
+        // The share that has it already counts as assigned.
+        let assigned = deployment.served_from.or(deployment.rolling.then_some(deployment.built_at));
         let begun = (deployment.stage != Stage::Queued).then(|| millis(deployment.building_at));
         json!({
             "id": deployment.id,
@@ -63,11 +67,13 @@ impl Api<'_> {
             "ready": (deployment.stage == Stage::Ready).then(|| millis(deployment.built_at)),
             "alias": if serves { vec![self.domain()] } else { Vec::new() },
             // Once the domain was pointed at it, this stays true, whatever serves now.
-            "aliasAssigned": deployment.served_from.map_or(Value::Bool(false), |at| millis(at).into()),
+            "aliasAssigned": assigned.map_or(Value::Bool(false), |at| millis(at).into()),
             "aliasError": null,
             "inspectorUrl": format!("https://vercel.com/drill/{}/{}", self.setting.project, deployment.id),
             "meta": deployment.meta,
-            "source": deployment.source.as_ref().map(|_| "redeploy"),
+            "type": "LAMBDAS",
+            "creator": { "uid": "user_drill", "username": "drill" },
+            "source": if deployment.source.is_some() { "redeploy" } else { "git" },
             "errorCode": error.map(|(code, _)| code),
             "errorMessage": error.map(|(_, message)| message),
         })
@@ -190,6 +196,7 @@ impl Api<'_> {
         if deployment.stage != Stage::Queued {
             lines.push((deployment.building_at, "command", "Running the build command"));
         }
+        lines.extend(deployment.log.iter().map(|line| (deployment.building_at, "stdout", line.as_str())));
         match deployment.stage {
             Stage::Ready => lines.push((deployment.built_at, "stdout", "Build completed")),
             Stage::Error => lines.push((deployment.built_at, "stderr", "Error: the build command exited with 1")),

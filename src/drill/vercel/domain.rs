@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::state::{Change, Deployment, MoveKind, Stage};
-use super::{Api, Outcome, no};
+use super::setting::Plan;
+use super::state::{Change, Deployment, MoveKind, MoveStage, Stage};
+use super::{Api, Outcome, fields, no, text};
 use crate::drill::ask::Answer;
 
 impl Api<'_> {
@@ -29,13 +30,19 @@ impl Api<'_> {
             return Err(no(409, "conflict", "The deployment serves already."));
         }
         let change = Change::Moved { kind: MoveKind::Promote, to: deployment.id.clone() };
-        Ok(Answer::empty(201).changing([change]))
+        // It is taken, and waits for the rolling release before it.
+        let status = if self.world.vercel.is_rolling() { 202 } else { 201 };
+        Ok(Answer::empty(status).changing([change]))
     }
 
     pub(super) fn rollback(&self, project: &str, id: &str) -> Outcome {
         let deployment = self.may_move(project, id)?;
         if !self.can_be_rolled_back_to(deployment) {
             return Err(no(422, "unprocessable", "Only a deployment that served before can be rolled back to."));
+        }
+        if self.setting.plan == Plan::Hobby && self.world.vercel.served_before() != Some(deployment.id.as_str()) {
+            let reason = "Rolling back further than to the previous deployment needs a Pro plan.";
+            return Err(no(402, "payment_required", reason));
         }
         let change = Change::Moved { kind: MoveKind::Rollback, to: deployment.id.clone() };
         Ok(Answer::empty(201).changing([change]))
@@ -48,14 +55,27 @@ impl Api<'_> {
             .vercel
             .last_move
             .iter()
-            .filter(|_| self.ask.query("failedOnly") != Some("true"))
+            .filter(|moved| self.ask.query("failedOnly") != Some("true") || moved.stage == MoveStage::Failed)
             .map(|moved| {
-                let status = if moved.done { "completed" } else { "in-progress" };
+                let status = if moved.stage == MoveStage::Succeeded { "completed" } else { moved.stage.word() };
                 json!({ "alias": self.domain(), "status": status, "id": moved.to })
             })
             .collect();
         let count = rows.len();
         let pagination = json!({ "count": count, "next": null, "prev": null });
         Ok(Answer::json(200, &json!({ "aliases": rows, "pagination": pagination })))
+    }
+
+    pub(super) fn complete(&self, project: &str) -> Outcome {
+        self.in_project(project)?;
+        let fields = fields(self.body()?, &["canaryDeploymentId"])?;
+        let id =
+            fields.get("canaryDeploymentId").ok_or_else(|| no(400, "bad_request", "Missing `canaryDeploymentId`."))?;
+        let deployment = self.known(&text(id, "canaryDeploymentId")?)?;
+        if !deployment.rolling {
+            return Err(no(409, "conflict", "No rolling release of this deployment is under way."));
+        }
+        Ok(Answer::json(200, &json!({ "rollingRelease": null }))
+            .changing([Change::Completed { id: deployment.id.clone() }]))
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::setting::ListShape;
 use super::state::{Change, EnvKind, EnvRow, Target};
 use super::{Api, Outcome, bad, fields, millis, no, text};
 use crate::drill::ask::Answer;
@@ -15,7 +16,14 @@ impl Api<'_> {
         self.in_project(project)?;
         let rows: Vec<Value> = self.world.vercel.rows.values().map(sealed).collect();
         let count = rows.len();
-        Ok(Answer::json(200, &json!({ "envs": rows, "pagination": { "count": count, "next": null, "prev": null } })))
+        let body = match (self.setting.env_list, rows.as_slice()) {
+            (ListShape::Single, [only]) => only.clone(),
+            (ListShape::Pages, rows) => {
+                json!({ "envs": rows, "pagination": { "count": count, "next": null, "prev": null } })
+            }
+            (ListShape::List | ListShape::Single, rows) => json!({ "envs": rows }),
+        };
+        Ok(Answer::json(200, &body))
     }
 
     pub(super) fn env_get(&self, project: &str, id: &str) -> Outcome {
@@ -38,8 +46,17 @@ impl Api<'_> {
         let (mut set, mut failed): (Vec<EnvRow>, Vec<Value>) = (Vec::new(), Vec::new());
         let mut ahead = 0;
         for wanted in wanted {
-            let overlapping =
-                self.world.vercel.rows.values().chain(&set).find(|row| overlap(row, &wanted.key, &wanted.target));
+            let overlapping = self
+                .world
+                .vercel
+                .rows
+                .values()
+                .chain(&set)
+                .find(|row| overlap(row, &wanted.key, &wanted.target, wanted.branch.as_deref()));
+            if let Some(row) = overlapping.filter(|row| row.integration.is_some()) {
+                failed.push(failure("FORBIDDEN", row, &wanted));
+                continue;
+            }
             let (id, created) = match overlapping {
                 None => {
                     ahead += 1;
@@ -60,9 +77,11 @@ impl Api<'_> {
                 id,
                 key: wanted.key,
                 value: wanted.value,
-                kind: wanted.kind,
+                kind: self.kept_as(wanted.kind, &wanted.target),
                 target: wanted.target,
                 comment: wanted.comment,
+                branch: wanted.branch,
+                integration: None,
                 created,
                 updated: self.world.now,
             });
@@ -75,8 +94,23 @@ impl Api<'_> {
         Ok(answer.changing(set.into_iter().map(Change::EnvSet)))
     }
 
-    pub(super) fn env_edit(&self, project: &str, id: &str) -> Outcome {
+    /// A row that may be changed by hand.
+    fn own_row(&self, project: &str, id: &str) -> Result<&EnvRow, Answer> {
         let row = self.row(project, id)?;
+        match row.integration {
+            Some(_) => Err(no(403, "forbidden", format!("`{}` is managed by an integration.", row.key))),
+            None => Ok(row),
+        }
+    }
+
+    /// A team's policy goes before what was asked for.
+    fn kept_as(&self, kind: EnvKind, target: &[Target]) -> EnvKind {
+        let forced = self.setting.force_sensitive && !target.contains(&Target::Development);
+        if forced { EnvKind::Sensitive } else { kind }
+    }
+
+    pub(super) fn env_edit(&self, project: &str, id: &str) -> Outcome {
+        let row = self.own_row(project, id)?;
         let fields = fields(self.body()?, &ENV_KEYS)?;
         let mut edited = EnvRow { updated: self.world.now, ..row.clone() };
         if let Some(key) = fields.get("key") {
@@ -95,15 +129,16 @@ impl Api<'_> {
             edited.comment = Some(comment_of(comment)?);
         }
         check_sensitive(edited.kind, &edited.target)?;
+        edited.kind = self.kept_as(edited.kind, &edited.target);
         let others = self.world.vercel.rows.values().filter(|other| other.id != row.id);
-        if others.into_iter().any(|other| overlap(other, &edited.key, &edited.target)) {
+        if others.into_iter().any(|other| overlap(other, &edited.key, &edited.target, edited.branch.as_deref())) {
             return Err(no(400, "ENV_CONFLICT", format!("Another variable `{}` has that target.", edited.key)));
         }
         Ok(Answer::json(200, &sealed(&edited)).changing([Change::EnvSet(edited)]))
     }
 
     pub(super) fn env_remove(&self, project: &str, id: &str) -> Outcome {
-        let row = self.row(project, id)?;
+        let row = self.own_row(project, id)?;
         Ok(Answer::json(200, &sealed(row)).changing([Change::EnvRemoved { id: row.id.clone() }]))
     }
 
@@ -128,6 +163,7 @@ struct Wanted {
     kind: EnvKind,
     target: Vec<Target>,
     comment: Option<String>,
+    branch: Option<String>,
 }
 
 fn wanted_row(body: &Value) -> Result<Wanted, Answer> {
@@ -139,6 +175,7 @@ fn wanted_row(body: &Value) -> Result<Wanted, Answer> {
         kind: kind_of(need("type")?)?,
         target: target_of(need("target")?)?,
         comment: fields.get("comment").map(comment_of).transpose()?,
+        branch: fields.get("gitBranch").map(|branch| text(branch, "gitBranch")).transpose()?,
     };
     check_sensitive(wanted.kind, &wanted.target)?;
     Ok(wanted)
@@ -178,8 +215,8 @@ fn check_sensitive(kind: EnvKind, target: &[Target]) -> Result<(), Answer> {
     Ok(())
 }
 
-fn overlap(row: &EnvRow, key: &str, target: &[Target]) -> bool {
-    row.key == key && row.target.iter().any(|one| target.contains(one))
+fn overlap(row: &EnvRow, key: &str, target: &[Target], branch: Option<&str>) -> bool {
+    row.key == key && row.branch.as_deref() == branch && row.target.iter().any(|one| target.contains(one))
 }
 
 fn same_targets(one: &[Target], other: &[Target]) -> bool {
@@ -220,7 +257,7 @@ fn shown_row(row: &EnvRow, value: &str, decrypted: bool) -> Value {
         "comment": row.comment,
         "createdAt": millis(row.created),
         "updatedAt": millis(row.updated),
-        "configurationId": null,
-        "gitBranch": null,
+        "configurationId": row.integration,
+        "gitBranch": row.branch,
     })
 }

@@ -2,16 +2,19 @@
 
 mod deployments;
 mod domain;
+mod edge_config;
 mod env;
+mod setting;
 mod state;
 
+pub use setting::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub(super) use state::{Change, Due, State};
 
 use self::state::{Deployment, EnvRow};
 use serde_json::{Map, Value, json};
 
 use super::ask::{Answer, Ask, Carried, refusal};
-use super::scenario::{Mode, StandIn, VercelSetting};
+use super::scenario::{Mode, StandIn};
 use super::state::WorldState;
 use crate::base::Timestamp;
 
@@ -35,10 +38,21 @@ fn not_found(what: &str) -> Answer {
     no(404, "not_found", format!("{what} not found."))
 }
 
+/// One endpoint was asked too often; the others are as before.
+fn too_many(total: u32, reset: Timestamp, now: Timestamp) -> Answer {
+    let wait = crate::base::clock::until(now, reset).as_secs_f64().ceil();
+    let limit = json!({ "remaining": 0, "reset": reset.as_second(), "resetMs": millis(reset), "total": total });
+    let body = json!({ "error": { "code": "rate_limited", "message": "Rate limit exceeded", "limit": limit } });
+    Answer::json(429, &body).header("retry-after", format!("{wait:.0}"))
+}
+
 fn route(ask: &Ask, world: &WorldState) -> Outcome {
     let refused_key = world.mode(StandIn::Vercel) == Mode::KeyRefused;
     if refused_key || ask.bearer.is_none() || ask.bearer.as_ref() != world.scenario.secrets.get("vercel") {
         return Err(no(403, "forbidden", "Not authorized."));
+    }
+    if let Some((total, reset)) = world.vercel.limited(&ask.method, &ask.path, world.now) {
+        return Err(too_many(total, reset, world.now));
     }
     let segments = ask.segments();
     if let ("GET", ["v2", "user"]) = (ask.method.as_str(), segments.as_slice()) {
@@ -64,6 +78,10 @@ fn route(ask: &Ask, world: &WorldState) -> Outcome {
         ("POST", ["v10", "projects", project, "promote", id]) => api.promote(project, id),
         ("GET", ["v1", "projects", project, "promote", "aliases"]) => api.move_aliases(project),
         ("POST", ["v1" | "v9", "projects", project, "rollback", id]) => api.rollback(project, id),
+        ("POST", ["v1", "projects", project, "rolling-release", "complete"]) => api.complete(project),
+        ("GET", ["v1", "edge-config", id, "items"]) => api.edge_items(id),
+        ("GET", ["v1", "edge-config", id, "item", key]) => api.edge_item(id, key),
+        ("PATCH", ["v1", "edge-config", id, "items"]) => api.edge_set(id),
         _ => Err(not_found("The requested API endpoint was")),
     }
 }
@@ -142,11 +160,14 @@ impl Api<'_> {
             "lastAliasRequest": self.world.vercel.last_move.as_ref().map(|moved| json!({
                 "fromDeploymentId": moved.from,
                 "toDeploymentId": moved.to,
-                "jobStatus": if moved.done { "succeeded" } else { "in-progress" },
+                "jobStatus": moved.stage.word(),
                 "requestedAt": millis(moved.requested),
                 "type": moved.kind,
             })),
-            "rollingRelease": null,
+            "rollingRelease": self.setting.rolling_release.then(|| json!({
+                "target": "production",
+                "stages": [{ "targetPercentage": 10, "requireApproval": true }, { "targetPercentage": 100 }],
+            })),
             "live": true,
             "paused": false,
             "ssoProtection": null,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::setting::{Serves, VercelSetting};
 use crate::base::Timestamp;
 use crate::base::clock::after;
 use crate::drill::faults;
 use crate::drill::observed::{LeftStanding, WriteKind};
-use crate::drill::scenario::{Ends, Scenario};
+use crate::drill::scenario::{Aliased, Ends, Scenario};
 
 /// Where an environment variable applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +42,12 @@ pub(in crate::drill) struct EnvRow {
     pub(in crate::drill) target: Vec<Target>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::drill) comment: Option<String>,
+    /// The branch it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::drill) branch: Option<String>,
+    /// The integration that writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::drill) integration: Option<String>,
     pub(in crate::drill) created: Timestamp,
     pub(in crate::drill) updated: Timestamp,
 }
@@ -80,6 +88,13 @@ pub(in crate::drill) struct Deployment {
     pub(in crate::drill) building_at: Timestamp,
     pub(in crate::drill) built_at: Timestamp,
     pub(in crate::drill) ends: Ends,
+    pub(in crate::drill) aliased: Option<Aliased>,
+    /// What the application is when this serves.
+    pub(in crate::drill) app: Serves,
+    /// Does it reach a share of the customers only?
+    pub(in crate::drill) rolling: bool,
+    /// Lines of its build log besides the usual ones.
+    pub(in crate::drill) log: Vec<String>,
     pub(in crate::drill) stage: Stage,
     /// When the domain is to be pointed at it, once that is decided.
     pub(in crate::drill) alias_at: Option<Timestamp>,
@@ -105,7 +120,29 @@ pub(in crate::drill) struct Move {
     pub(in crate::drill) to: String,
     pub(in crate::drill) requested: Timestamp,
     pub(in crate::drill) done_at: Timestamp,
-    pub(in crate::drill) done: bool,
+    pub(in crate::drill) stage: MoveStage,
+}
+
+/// How far a promote or a rollback is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::drill) enum MoveStage {
+    /// A rolling release goes first.
+    Waiting,
+    Underway,
+    Succeeded,
+    Failed,
+}
+
+impl MoveStage {
+    /// The vendor's word.
+    pub(in crate::drill) fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "pending",
+            Self::Underway => "in-progress",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What a request changes. Record lines hold these; applying them again gives the same state.
@@ -122,6 +159,10 @@ pub(in crate::drill) enum Change {
     Cancelled { id: String },
     /// The domain is to be moved.
     Moved { kind: MoveKind, to: String },
+    /// A rolling release goes to everybody.
+    Completed { id: String },
+    /// Items of the Edge Config are there, or are different; `null` where one is gone.
+    EdgeConfigSet { items: BTreeMap<String, Option<Value>> },
 }
 
 /// The project at one moment.
@@ -129,7 +170,6 @@ pub(in crate::drill) enum Change {
 pub(in crate::drill) struct State {
     scenario: Arc<Scenario>,
     pub(in crate::drill) rows: IndexMap<String, EnvRow>,
-    rows_at_the_start: Vec<EnvRow>,
     rows_made: u32,
     /// Oldest first.
     pub(in crate::drill) deployments: Vec<Deployment>,
@@ -138,6 +178,20 @@ pub(in crate::drill) struct State {
     /// Set by a rollback: the deployment the project is pinned to.
     pub(in crate::drill) pinned: Option<String>,
     pub(in crate::drill) last_move: Option<Move>,
+    pub(in crate::drill) edge_items: IndexMap<String, Value>,
+    /// When each of the limits was last counted against.
+    recent: Vec<Vec<Timestamp>>,
+    at_the_start: AtTheStart,
+}
+
+/// What the state is compared with in the end.
+#[derive(Debug, Clone, Default)]
+struct AtTheStart {
+    rows: Vec<EnvRow>,
+    deployments: usize,
+    serving: Option<String>,
+    pinned: Option<String>,
+    edge_items: IndexMap<String, Value>,
 }
 
 /// Something that time brings.
@@ -152,55 +206,113 @@ pub(in crate::drill) enum Due {
 impl State {
     /// The project before anything happened.
     pub(in crate::drill) fn new(scenario: &Arc<Scenario>) -> Self {
-        let starts = scenario.starts;
         let mut state = Self {
             rows: IndexMap::new(),
-            rows_at_the_start: Vec::new(),
             rows_made: 0,
             deployments: Vec::new(),
             served: Vec::new(),
             pinned: None,
             last_move: None,
+            edge_items: IndexMap::new(),
+            recent: Vec::new(),
+            at_the_start: AtTheStart::default(),
             scenario: Arc::clone(scenario),
         };
         let Some(vercel) = &scenario.world.vercel else { return state };
-        for (key, value) in &vercel.environment {
-            let row = EnvRow {
-                id: state.next_row_id(0),
-                key: key.clone(),
-                value: value.clone(),
-                kind: EnvKind::Encrypted,
-                target: vec![Target::Production],
-                comment: None,
-                created: starts,
-                updated: starts,
-            };
-            state.rows_made += 1;
-            state.rows.insert(row.id.clone(), row);
-        }
-        state.rows_at_the_start = state.rows.values().cloned().collect();
-        let id = state.next_deployment_id();
-        state.deployments.push(Deployment {
-            id: id.clone(),
-            production: true,
-            source: None,
-            meta: BTreeMap::new(),
-            created: starts,
-            building_at: starts,
-            built_at: starts,
-            ends: Ends::Ready,
-            stage: Stage::Ready,
-            alias_at: None,
-            served_from: Some(starts),
-            env: state.frozen_env(Target::Production),
-        });
-        state.served.push((starts, id));
+        state.first_rows(vercel);
+        state.first_deployments(vercel);
+        state.edge_items = vercel.edge_config.as_ref().map(|config| config.items.clone()).unwrap_or_default();
+        state.recent = vec![Vec::new(); vercel.limits.len()];
+        state.at_the_start = AtTheStart {
+            rows: state.rows.values().cloned().collect(),
+            deployments: state.deployments.len(),
+            serving: state.serving().map(|serving| serving.id.clone()),
+            pinned: state.pinned.clone(),
+            edge_items: state.edge_items.clone(),
+        };
         state
+    }
+
+    fn first_rows(&mut self, vercel: &VercelSetting) {
+        let plain = vercel.environment.iter().map(|(key, value)| EnvRow {
+            key: key.clone(),
+            value: value.clone(),
+            kind: EnvKind::Encrypted,
+            target: vec![Target::Production],
+            comment: None,
+            branch: None,
+            integration: None,
+            id: String::new(),
+            created: self.scenario.starts,
+            updated: self.scenario.starts,
+        });
+        let others = vercel.variables.iter().map(|variable| EnvRow {
+            key: variable.key.clone(),
+            value: variable.value.clone(),
+            kind: variable.kind,
+            target: variable.target.clone(),
+            comment: variable.comment.clone(),
+            branch: variable.branch.clone(),
+            integration: variable.integration.clone(),
+            id: String::new(),
+            created: self.scenario.starts,
+            updated: self.scenario.starts,
+        });
+        for row in plain.chain(others).collect::<Vec<_>>() {
+            let row = EnvRow { id: self.next_row_id(0), ..row };
+            self.rows_made += 1;
+            self.rows.insert(row.id.clone(), row);
+        }
+    }
+
+    fn first_deployments(&mut self, vercel: &VercelSetting) {
+        let serving = vercel.serving();
+        for (index, past) in vercel.history.iter().enumerate() {
+            let created = self.scenario.starts.saturating_sub(past.ago.0).unwrap_or(Timestamp::MIN);
+            let id = self.next_deployment_id();
+            let ready = past.ends == Ends::Ready;
+            // What is newer than the one that the project is pinned to may have served before it was rolled back.
+            let served = ready && serving.is_some_and(|(at, pinned)| pinned || index <= at);
+            self.deployments.push(Deployment {
+                id: id.clone(),
+                production: true,
+                source: None,
+                meta: BTreeMap::new(),
+                created,
+                building_at: created,
+                built_at: created,
+                ends: past.ends,
+                aliased: None,
+                app: past.serves,
+                rolling: false,
+                log: past.log.clone(),
+                stage: past.ends.into(),
+                alias_at: None,
+                served_from: served.then_some(created),
+                env: self.frozen_env(Target::Production),
+            });
+            if served {
+                self.served.push((created, id));
+            }
+        }
+        if let Some((at, pinned)) = serving {
+            let id = self.deployments[at].id.clone();
+            if pinned {
+                self.pinned = Some(id.clone());
+                self.served.push((self.scenario.starts, id));
+            }
+        }
     }
 
     /// The deployment that the domain points at.
     pub(in crate::drill) fn serving(&self) -> Option<&Deployment> {
         self.served.last().and_then(|(_, id)| self.deployment(id))
+    }
+
+    /// The deployment that served before the one that does.
+    pub(in crate::drill) fn served_before(&self) -> Option<&str> {
+        let (_, serving) = self.served.last()?;
+        self.served.iter().rev().map(|(_, id)| id.as_str()).find(|id| id != serving)
     }
 
     /// A deployment by its id.
@@ -220,33 +332,76 @@ impl State {
 
     /// Is a move of the domain under way?
     pub(in crate::drill) fn moving(&self) -> bool {
-        self.last_move.as_ref().is_some_and(|moved| !moved.done)
+        self.last_move.as_ref().is_some_and(|moved| matches!(moved.stage, MoveStage::Waiting | MoveStage::Underway))
+    }
+
+    /// Is a rolling release under way?
+    pub(in crate::drill) fn is_rolling(&self) -> bool {
+        self.deployments.iter().any(|deployment| deployment.rolling)
+    }
+
+    /// Counts a request against the limits.
+    pub(in crate::drill) fn asked(&mut self, method: &str, path: &str, now: Timestamp) {
+        let Some(vercel) = &self.scenario.world.vercel else { return };
+        for (limit, recent) in vercel.limits.iter().zip(&mut self.recent) {
+            if faults::fits(&limit.request, method, path) {
+                recent.retain(|at| after(*at, limit.within.0) > now);
+                recent.push(now);
+            }
+        }
+    }
+
+    /// The limit that a request would break: how many requests it allows, and when the next may come.
+    pub(in crate::drill) fn limited(&self, method: &str, path: &str, now: Timestamp) -> Option<(u32, Timestamp)> {
+        let vercel = self.scenario.world.vercel.as_ref()?;
+        vercel.limits.iter().zip(&self.recent).find_map(|(limit, recent)| {
+            let mut counted = recent.iter().filter(|at| after(**at, limit.within.0) > now);
+            let first = counted.clone().next().copied().unwrap_or(now);
+            let full = counted.by_ref().count() >= usize::try_from(limit.requests).unwrap_or(usize::MAX);
+            (full && faults::fits(&limit.request, method, path)).then(|| (limit.requests, after(first, limit.within.0)))
+        })
     }
 
     /// What is there now that was not there at the start.
     pub(in crate::drill) fn left_standing(&self, now: Timestamp) -> Vec<LeftStanding> {
         let mut left = Vec::new();
         let name = |row: &EnvRow| row.key.clone();
+        let start = &self.at_the_start;
+        let same = |one: &EnvRow, other: &EnvRow| {
+            one.key == other.key && one.target == other.target && one.branch == other.branch
+        };
         for row in self.rows.values() {
-            let before = self.rows_at_the_start.iter().find(|old| old.key == row.key && old.target == row.target);
-            match before {
+            match start.rows.iter().find(|old| same(old, row)) {
                 None => left.push(LeftStanding::VariableAdded(name(row))),
                 Some(old) if old.value != row.value => left.push(LeftStanding::VariableChanged(name(row))),
                 Some(_) => {}
             }
         }
-        for old in &self.rows_at_the_start {
-            if !self.rows.values().any(|row| row.key == old.key && row.target == old.target) {
+        for old in &start.rows {
+            if !self.rows.values().any(|row| same(row, old)) {
                 left.push(LeftStanding::VariableRemoved(name(old)));
             }
         }
-        if let Some(serving) = self.serving()
-            && crate::drill::app::policy(&serving.env, now).active
-        {
-            left.push(LeftStanding::BypassInForce(serving.id.clone()));
+        if let Some(serving) = self.serving() {
+            if crate::drill::app::policy(&serving.env, now).active {
+                left.push(LeftStanding::BypassInForce(serving.id.clone()));
+            }
+            if serving.app == Serves::Broken && start.serving.as_ref() != Some(&serving.id) {
+                left.push(LeftStanding::BrokenServes(serving.id.clone()));
+            }
         }
-        if let Some(pinned) = &self.pinned {
+        if let Some(rolling) = self.deployments.iter().find(|deployment| deployment.rolling) {
+            left.push(LeftStanding::RollingRelease(rolling.id.clone()));
+        }
+        if let Some(pinned) = self.pinned.as_ref().filter(|pinned| start.pinned.as_ref() != Some(pinned)) {
             left.push(LeftStanding::ProjectPinned(pinned.clone()));
+        }
+        let keys =
+            self.edge_items.keys().chain(start.edge_items.keys().filter(|key| !self.edge_items.contains_key(*key)));
+        for key in keys {
+            if self.edge_items.get(key) != start.edge_items.get(key) {
+                left.push(LeftStanding::EdgeConfigChanged(key.clone()));
+            }
         }
         left
     }
@@ -271,7 +426,7 @@ impl State {
                 Stage::Error | Stage::Blocked | Stage::Canceled => {}
             }
         }
-        if let Some(moved) = self.last_move.as_ref().filter(|moved| !moved.done) {
+        if let Some(moved) = self.last_move.as_ref().filter(|moved| moved.stage == MoveStage::Underway) {
             offer(moved.done_at, Due::Moved);
         }
         first
@@ -291,25 +446,30 @@ impl State {
     }
 
     fn built(&mut self, index: usize) -> String {
-        let alias_time = self.scenario.world.vercel.as_ref().map(|vercel| vercel.alias_time.0).unwrap_or_default();
         let takes_the_domain = self.takes_the_domain(index);
+        let rolls = self.scenario.world.vercel.as_ref().is_some_and(|vercel| vercel.rolling_release);
+        let alias_time = self.alias_time();
         let deployment = &mut self.deployments[index];
-        deployment.stage = match deployment.ends {
-            Ends::Ready => Stage::Ready,
-            Ends::Error => Stage::Error,
-            Ends::Blocked => Stage::Blocked,
-            Ends::Canceled => Stage::Canceled,
-        };
+        deployment.stage = deployment.ends.into();
         if deployment.stage == Stage::Ready && takes_the_domain {
-            deployment.alias_at = Some(after(deployment.built_at, alias_time));
+            if rolls {
+                deployment.rolling = true;
+            } else {
+                deployment.alias_at = Some(after(deployment.built_at, alias_time));
+            }
         }
         format!("deployment {} is {}", deployment.id, deployment.stage.word())
+    }
+
+    fn alias_time(&self) -> std::time::Duration {
+        self.scenario.world.vercel.as_ref().map(|vercel| vercel.alias_time.0).unwrap_or_default()
     }
 
     /// A new deployment takes the domain unless the project is pinned, or something newer has it already.
     fn takes_the_domain(&self, index: usize) -> bool {
         let newest_served = self.deployments.iter().rposition(|deployment| deployment.served_from.is_some());
         self.deployments[index].production
+            && self.deployments[index].aliased.is_none()
             && self.scenario.world.vercel.as_ref().is_some_and(|vercel| vercel.auto_alias)
             && self.pinned.is_none()
             && newest_served.is_none_or(|newest| newest < index)
@@ -323,10 +483,15 @@ impl State {
     }
 
     fn moved(&mut self, now: Timestamp) -> Option<String> {
+        let to = self.last_move.as_ref()?.to.clone();
+        let never = self.deployment(&to).is_some_and(|deployment| deployment.aliased == Some(Aliased::Never));
         let moved = self.last_move.as_mut()?;
-        moved.done = true;
-        let (kind, to) = (moved.kind, moved.to.clone());
-        self.pinned = match kind {
+        if never {
+            moved.stage = MoveStage::Failed;
+            return Some(format!("the domain could not be pointed at deployment {to}"));
+        }
+        moved.stage = MoveStage::Succeeded;
+        self.pinned = match moved.kind {
             MoveKind::Promote => None,
             MoveKind::Rollback => Some(to.clone()),
         };
@@ -369,21 +534,61 @@ impl State {
                 WriteKind::DeploymentCancelled
             }
             Change::Moved { kind, to } => {
-                let alias_time =
-                    self.scenario.world.vercel.as_ref().map(|vercel| vercel.alias_time.0).unwrap_or_default();
+                let waits = *kind == MoveKind::Promote && self.is_rolling();
+                if *kind == MoveKind::Rollback {
+                    // Whoever rolls back ends what was being rolled out.
+                    for deployment in &mut self.deployments {
+                        deployment.rolling = false;
+                    }
+                }
                 self.last_move = Some(Move {
                     kind: *kind,
                     from: self.serving().map(|serving| serving.id.clone()).unwrap_or_default(),
                     to: to.clone(),
                     requested: now,
-                    done_at: after(now, alias_time),
-                    done: false,
+                    done_at: after(now, self.alias_time()),
+                    stage: if waits { MoveStage::Waiting } else { MoveStage::Underway },
                 });
                 match kind {
                     MoveKind::Promote => WriteKind::Promoted,
                     MoveKind::Rollback => WriteKind::RolledBack,
                 }
             }
+            Change::Completed { id } => {
+                self.complete(id, now);
+                WriteKind::RollingCompleted
+            }
+            Change::EdgeConfigSet { items } => {
+                for (key, value) in items {
+                    match value {
+                        Some(value) => drop(self.edge_items.insert(key.clone(), value.clone())),
+                        None => drop(self.edge_items.shift_remove(key)),
+                    }
+                }
+                WriteKind::EdgeConfigSet
+            }
+        }
+    }
+
+    fn complete(&mut self, id: &str, now: Timestamp) {
+        let at = after(now, self.alias_time());
+        for deployment in self.deployments.iter_mut().filter(|deployment| deployment.id == id) {
+            deployment.rolling = false;
+            deployment.alias_at = Some(at);
+        }
+        // What waited for the rolling release goes on after it.
+        if let Some(moved) = self.last_move.as_mut().filter(|moved| moved.stage == MoveStage::Waiting) {
+            moved.stage = MoveStage::Underway;
+            moved.done_at = after(at, std::time::Duration::from_secs(1));
+        }
+    }
+
+    /// Somebody pushes to the production branch.
+    pub(in crate::drill) fn pushed(&mut self, app: Serves, now: Timestamp) {
+        let id = self.next_deployment_id();
+        self.deploy(&id, true, None, BTreeMap::new(), now);
+        if let Some(made) = self.deployments.last_mut() {
+            made.app = app;
         }
     }
 
@@ -396,12 +601,17 @@ impl State {
         now: Timestamp,
     ) {
         let Some(vercel) = &self.scenario.world.vercel else { return };
-        // The first of the deployments is the one that was there before the drill.
-        let number = u32::try_from(self.deployments.len()).unwrap_or(u32::MAX);
-        let (ends, takes) = faults::of_deployment(&self.scenario.faults, number);
+        let number = u32::try_from(self.deployments.len() + 1 - self.at_the_start.deployments).unwrap_or(u32::MAX);
+        let fate = faults::of_deployment(&self.scenario.faults, number);
         let building_at = after(now, vercel.queue_time.0);
-        let built_at = after(building_at, takes.unwrap_or(vercel.build_time.0));
-        let env = self.frozen_env(if production { Target::Production } else { Target::Preview });
+        let built_at = after(building_at, fate.takes.unwrap_or(vercel.build_time).0);
+        let built_from = source.as_deref().and_then(|source| self.deployment(source));
+        let env = match built_from {
+            Some(source) if vercel.redeploy_inherits_env => source.env.clone(),
+            _ => self.frozen_env(if production { Target::Production } else { Target::Preview }),
+        };
+        // The same commit built again is as good or as bad as it was.
+        let app = fate.serves.or(built_from.map(|source| source.app)).unwrap_or_default();
         self.deployments.push(Deployment {
             id: id.to_owned(),
             production,
@@ -410,7 +620,11 @@ impl State {
             created: now,
             building_at,
             built_at,
-            ends,
+            ends: fate.ends,
+            aliased: fate.aliased,
+            app,
+            rolling: false,
+            log: Vec::new(),
             stage: Stage::Queued,
             alias_at: None,
             served_from: None,
@@ -419,137 +633,21 @@ impl State {
     }
 
     fn frozen_env(&self, target: Target) -> BTreeMap<String, String> {
-        let applies = self.rows.values().filter(|row| row.target.contains(&target));
+        let applies = self.rows.values().filter(|row| row.target.contains(&target) && row.branch.is_none());
         applies.map(|row| (row.key.clone(), row.value.clone())).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::HumanDuration;
-    use crate::drill::scenario::StandIn;
-    use crate::drill::scenario::tests::scenario;
-    use crate::drill::state::{Asked, Change as Changed, WorldState};
-
-    fn world(more: &str) -> WorldState {
-        WorldState::new(Arc::new(scenario(more)))
-    }
-
-    fn at(world: &WorldState, since_start: &str) -> Timestamp {
-        after(world.scenario.starts, since_start.parse::<HumanDuration>().unwrap().0)
-    }
-
-    fn write(world: &mut WorldState, when: &str, change: Change) {
-        let asked = Asked {
-            on: StandIn::Vercel,
-            method: "POST".into(),
-            path: "/".into(),
-            status: Some(200),
-            why: None,
-            changes: vec![Changed::Vercel(change)],
-        };
-        let when = at(world, when);
-        world.apply(when, &asked);
-    }
-
-    fn deploy(world: &mut WorldState, when: &str) -> String {
-        let id = world.vercel.next_deployment_id();
-        let change = Change::Deployed { id: id.clone(), production: true, source: None, meta: BTreeMap::new() };
-        write(world, when, change);
-        id
-    }
-
-    fn advance(world: &mut WorldState, to: &str) {
-        let to = at(world, to);
-        world.advance(to);
-    }
-
-    fn serving(world: &WorldState) -> &str {
-        &world.vercel.serving().unwrap().id
-    }
-
-    const PROJECT: &str = "world: { vercel: { project: shop, queue_time: 2s, build_time: 40s, alias_time: 5s } }\n";
-
-    #[test]
-    fn a_deployment_waits_is_built_and_then_gets_the_domain() {
-        let mut world = world(PROJECT);
-        let id = deploy(&mut world, "10s");
-        for (when, stage, serves) in [
-            ("11s", Stage::Queued, false),
-            ("12s", Stage::Building, false),
-            ("51s", Stage::Building, false),
-            ("52s", Stage::Ready, false),
-            ("56s", Stage::Ready, false),
-            ("57s", Stage::Ready, true),
-        ] {
-            advance(&mut world, when);
-            assert_eq!(world.vercel.deployment(&id).unwrap().stage, stage, "{when}");
-            assert_eq!(serving(&world) == id, serves, "{when}");
+impl From<Ends> for Stage {
+    fn from(ends: Ends) -> Self {
+        match ends {
+            Ends::Ready => Self::Ready,
+            Ends::Error => Self::Error,
+            Ends::Blocked => Self::Blocked,
+            Ends::Canceled => Self::Canceled,
         }
     }
-
-    #[test]
-    fn the_environment_is_frozen_when_a_deployment_is_made() {
-        let mut world = world(PROJECT);
-        let row = |value: &str| EnvRow {
-            id: "env_drill0001".into(),
-            key: "K".into(),
-            value: value.into(),
-            kind: EnvKind::Plain,
-            target: vec![Target::Production],
-            comment: None,
-            created: Timestamp::UNIX_EPOCH,
-            updated: Timestamp::UNIX_EPOCH,
-        };
-        write(&mut world, "1s", Change::EnvSet(row("old")));
-        let id = deploy(&mut world, "2s");
-        write(&mut world, "3s", Change::EnvSet(row("new")));
-        advance(&mut world, "5m");
-        assert_eq!(world.vercel.deployment(&id).unwrap().env["K"], "old");
-        assert_eq!(world.left_standing(), [LeftStanding::VariableAdded("K".into())]);
-        write(&mut world, "6m", Change::EnvRemoved { id: "env_drill0001".into() });
-        assert_eq!(world.left_standing(), []);
-    }
-
-    #[test]
-    fn after_a_rollback_the_project_is_pinned_until_a_promote() {
-        let mut world = world(PROJECT);
-        let first = serving(&world).to_owned();
-        let second = deploy(&mut world, "0s");
-        advance(&mut world, "1m");
-        write(&mut world, "1m", Change::Moved { kind: MoveKind::Rollback, to: first.clone() });
-        advance(&mut world, "64s");
-        assert_eq!(serving(&world), second, "a rollback takes its time");
-        advance(&mut world, "65s");
-        assert_eq!(serving(&world), first);
-        assert_eq!(world.left_standing(), [LeftStanding::ProjectPinned(first.clone())]);
-        let third = deploy(&mut world, "2m");
-        advance(&mut world, "5m");
-        assert_eq!(serving(&world), first, "new deployments wait for a promote");
-        write(&mut world, "5m", Change::Moved { kind: MoveKind::Promote, to: third.clone() });
-        advance(&mut world, "6m");
-        assert_eq!(serving(&world), third);
-        assert_eq!(world.left_standing(), []);
-    }
-
-    #[test]
-    fn a_slow_deployment_does_not_take_the_domain_from_a_newer_one() {
-        let mut world = world(&format!("{PROJECT}faults: [{{ on: vercel, deployment: 1, takes: 5m }}]\n"));
-        let slow = deploy(&mut world, "0s");
-        let quick = deploy(&mut world, "1s");
-        advance(&mut world, "10m");
-        assert_eq!(world.vercel.deployment(&slow).unwrap().stage, Stage::Ready);
-        assert_eq!(serving(&world), quick);
-    }
-
-    #[test]
-    fn the_deployment_that_a_fault_names_fails_and_the_next_does_not() {
-        let mut world = world(&format!("{PROJECT}faults: [{{ on: vercel, deployment: 1, ends: ERROR }}]\n"));
-        let first = deploy(&mut world, "0s");
-        let second = deploy(&mut world, "1m");
-        advance(&mut world, "5m");
-        assert_eq!(world.vercel.deployment(&first).unwrap().stage, Stage::Error);
-        assert_eq!(serving(&world), second);
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,11 @@ impl Desk {
         Self(WorldState::new(Arc::new(scenario(&more))))
     }
 
+    /// A project of no team, set up further.
+    fn set_up(more: &str) -> Self {
+        Self(WorldState::new(Arc::new(scenario(&format!("world: {{ vercel: {{ project: shop, {more} }} }}\n")))))
+    }
+
     fn ask(&mut self, method: &str, path: &str, body: Value) -> (u16, Value) {
         self.ask_as("drill_token", method, path, body)
     }
@@ -200,4 +205,109 @@ fn a_page_of_deployments_says_where_the_next_begins() {
     assert_eq!(cancelled["deployments"].as_array().map(Vec::len), Some(1));
     let (_, events) = desk.ask("GET", "/v3/deployments/dpl_drill0004/events?direction=backward&limit=1", Value::Null);
     assert_eq!(events[0]["payload"]["text"], json!("The deployment was cancelled"));
+}
+
+#[test]
+fn variables_of_others_and_sensitive_ones_are_what_they_are() {
+    let mut desk = Desk::set_up(
+        "variables: [{ key: S, value: hidden, type: sensitive }, { key: M, value: m, integration: icfg_1 }, \
+         { key: B, value: b, target: [preview], branch: next }]",
+    );
+    let (_, list) = desk.ask("GET", "/v10/projects/shop/env", Value::Null);
+    assert_eq!(list["envs"][0]["type"], json!("sensitive"));
+    assert_eq!(list["envs"][1]["configurationId"], json!("icfg_1"));
+    assert_eq!(list["envs"][2]["gitBranch"], json!("next"));
+    let (_, one) = desk.ask("GET", "/v1/projects/shop/env/env_drill0001", Value::Null);
+    assert!(!one.to_string().contains("hidden"), "nobody reads it: {one}");
+    let change = json!({ "value": "x" });
+    assert_eq!(desk.ask("PATCH", "/v9/projects/shop/env/env_drill0002", change).0, 403);
+    assert_eq!(desk.ask("DELETE", "/v9/projects/shop/env/env_drill0002", Value::Null).0, 403);
+    let upsert = json!([{ "key": "M", "value": "x", "type": "plain", "target": ["production"] }]);
+    let (_, answer) = desk.ask("POST", "/v10/projects/shop/env?upsert=true", upsert);
+    assert_eq!(answer["failed"][0]["error"]["code"], json!("FORBIDDEN"));
+    let beside = json!({ "key": "B", "value": "x", "type": "plain", "target": ["preview"] });
+    assert_eq!(desk.ask("POST", "/v10/projects/shop/env", beside).0, 201, "a branch's row is another one");
+}
+
+#[test]
+fn a_team_may_keep_everything_sensitive() {
+    let mut desk = Desk::set_up("force_sensitive: true, env_list: list");
+    let row = |target: &str| json!({ "key": "A", "value": "1", "type": "encrypted", "target": [target] });
+    let (_, answer) = desk.ask("POST", "/v10/projects/shop/env?upsert=true", row("production"));
+    assert_eq!(answer["created"]["type"], json!("sensitive"));
+    let (_, answer) = desk.ask("POST", "/v10/projects/shop/env?upsert=true", row("development"));
+    assert_eq!(answer["created"]["type"], json!("encrypted"), "development takes none");
+    let (_, list) = desk.ask("GET", "/v10/projects/shop/env", Value::Null);
+    assert!(list["envs"].is_array() && list.get("pagination").is_none());
+}
+
+#[test]
+fn a_single_variable_may_be_listed_as_itself() {
+    let mut desk = Desk::set_up("env_list: single, environment: { A: one }");
+    assert_eq!(desk.ask("GET", "/v10/projects/shop/env", Value::Null).1["key"], json!("A"));
+}
+
+#[test]
+fn the_hobby_plan_goes_back_one_step_and_no_further() {
+    let mut desk = Desk::set_up("plan: hobby, history: [{ ago: 3d }, { ago: 2d }, { ago: 1d }]");
+    let (status, answer) = desk.ask("POST", "/v1/projects/shop/rollback/dpl_drill0001", json!({}));
+    assert_eq!((status, &answer["error"]["code"]), (402, &json!("payment_required")));
+    assert_eq!(desk.ask("POST", "/v1/projects/shop/rollback/dpl_drill0002", json!({})).0, 201);
+}
+
+#[test]
+fn a_rolling_release_is_told_and_completed() {
+    let mut desk = Desk::set_up("rolling_release: true");
+    assert!(!desk.ask("GET", "/v9/projects/shop", Value::Null).1["rollingRelease"].is_null());
+    desk.ask("POST", "/v13/deployments?forceNew=1", redeploy());
+    desk.wait(60);
+    let (_, rolling) = desk.ask("GET", "/v13/deployments/dpl_drill0002", Value::Null);
+    assert_eq!((&rolling["readyState"], &rolling["readySubstate"]), (&json!("READY"), &json!("ROLLING")));
+    assert_ne!(rolling["aliasAssigned"], json!(false));
+    assert_eq!(desk.ask("POST", "/v10/projects/shop/promote/dpl_drill0002", json!({})).0, 202);
+    let complete = "/v1/projects/shop/rolling-release/complete";
+    assert_eq!(desk.ask("POST", complete, json!({ "canaryDeploymentId": "dpl_drill0001" })).0, 409);
+    assert_eq!(desk.ask("POST", complete, json!({ "canaryDeploymentId": "dpl_drill0002" })).0, 200);
+    desk.wait(30);
+    assert_eq!(desk.0.vercel.serving().unwrap().id, "dpl_drill0002");
+}
+
+#[test]
+fn an_endpoint_that_is_asked_too_often_says_when_to_come_back() {
+    let mut desk = Desk::set_up("limits: [{ request: GET /v9/projects/*, requests: 2, within: 60s }]");
+    let ask = |desk: &mut Desk| desk.ask("GET", "/v9/projects/shop", Value::Null);
+    assert_eq!((ask(&mut desk).0, ask(&mut desk).0), (200, 200));
+    desk.wait(20);
+    let (status, answer) = ask(&mut desk);
+    assert_eq!((status, &answer["error"]["code"]), (429, &json!("rate_limited")));
+    assert_eq!((&answer["error"]["limit"]["remaining"], &answer["error"]["limit"]["total"]), (&json!(0), &json!(2)));
+    assert_eq!(desk.ask("GET", "/v10/projects/shop/env", Value::Null).0, 200, "the others are as before");
+    desk.wait(41);
+    assert_eq!(ask(&mut desk).0, 200);
+}
+
+#[test]
+fn an_edge_config_is_read_and_changed_item_by_item() {
+    let mut desk = Desk::set_up("edge_config: { id: ecfg_1, items: { flag: false } }");
+    let set = |operation: &str, key: &str| json!({ "items": [{ "operation": operation, "key": key, "value": true }] });
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_2/items", set("upsert", "flag")).0, 404);
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", set("create", "flag")).0, 409);
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", set("put", "flag")).0, 400);
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", json!({ "items": [] })).0, 400);
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", set("upsert", "flag")).0, 200);
+    assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/item/flag", Value::Null).1["value"], json!(true));
+    assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/item/other", Value::Null).0, 404);
+    assert_eq!(desk.0.left_standing()[0].to_string(), "item `flag` of the Edge Config was changed");
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", set("delete", "flag")).0, 200);
+    assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/items", Value::Null).1, json!([]));
+}
+
+#[test]
+fn the_log_of_a_past_build_says_what_it_said() {
+    let mut desk = Desk::set_up("history: [{ ago: 2d }, { ago: 1h, ends: ERROR, log: [matcher changed] }]");
+    let (_, events) = desk.ask("GET", "/v3/deployments/dpl_drill0002/events?limit=100", Value::Null);
+    let lines: Vec<&str> =
+        events.as_array().unwrap().iter().filter_map(|row| row["payload"]["text"].as_str()).collect();
+    assert!(lines.contains(&"matcher changed") && lines.last().unwrap().starts_with("Error"), "{lines:?}");
+    assert_eq!(desk.0.vercel.serving().unwrap().id, "dpl_drill0001");
 }

@@ -7,11 +7,12 @@ use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attempt::{Report, Try};
-use super::{Embedded, Launch, Subject};
+use super::super::supply::{From, Lack, Supply, taken};
+use super::{Embedded, EngineError, Launch, Subject};
 use crate::action::{ActionError, AnyAction, Done, ErrorKind, Target, Undone};
 use crate::base::{Attempt, HumanDuration, StepPath};
-use crate::run::{Kept, Rendering};
-use crate::runbook::{Does, Undo};
+use crate::run::{Event, Kept, Rendering, StepState};
+use crate::runbook::{Does, StepResult, Undo};
 
 /// What a try is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,112 @@ impl Embedded {
             folder: state.plan_of(path)?.0.folder(),
             secrets: Arc::clone(state.secrets_of(path)?),
         };
-        Some(self.made_try(self.action(uses)?, params, target, timeout, cancel))
+        let lacks = self.lacks(path, uses, &params, target.checkpoint.as_ref(), &mut Vec::new());
+        Some(self.made_try(self.action(uses)?, params, target, timeout, cancel, lacks))
+    }
+
+    /// The secrets that a step needs to do this, that come to be during the run, and that are not in memory. `asked` are
+    /// those that are being looked for already, further up.
+    fn lacks(
+        &self,
+        path: &StepPath,
+        uses: &str,
+        params: &Value,
+        checkpoint: Option<&Value>,
+        asked: &mut Vec<String>,
+    ) -> Supply {
+        let state = &self.parts.state;
+        let Some(names) = state.secrets_of(path) else { return Supply::default() };
+        let contract = self.action(uses).map(|action| action.contract());
+        let mut lacks = Vec::new();
+        for name in taken(contract.as_ref(), names, params, checkpoint) {
+            let Some((late, gives)) = state.late_secret(&name) else { continue };
+            if self.parts.doors.secrets.is_known(&name) || asked.contains(&name) {
+                continue;
+            }
+            asked.push(name.clone());
+            let from = gives.map_or(From::Nowhere, |gives| self.gives_again(&gives, asked));
+            lacks.push(Lack {
+                name,
+                step: path.clone(),
+                from,
+                prompt: late.prompt.clone(),
+                secrets: Arc::clone(&self.parts.doors.secrets),
+                people: Arc::clone(&self.parts.people),
+                turn: Arc::clone(&self.fetching),
+            });
+        }
+        Supply(lacks)
+    }
+
+    /// What can be had from a step that gives a secret.
+    fn gives_again(&self, path: &StepPath, asked: &mut Vec<String>) -> From {
+        let state = &self.parts.state;
+        let nothing = |why: &str| From::Nothing(format!("step `{path}`, which gives it, {why}"));
+        let Some(record) = state.record(path) else { return nothing("is not known") };
+        if !matches!(record.state, StepState::Ended(StepResult::Succeeded)) {
+            return nothing("has not succeeded");
+        }
+        let (Some(Does::Action { uses, .. }), Some(output)) =
+            (state.step(path).map(|step| &step.does), &record.outputs)
+        else {
+            return nothing("gave no outputs");
+        };
+        let params = record.params.as_ref().map(Kept::value).unwrap_or_default();
+        let lacks = self.lacks(path, uses, &params, None, asked);
+        let (Some(run), Some(names), Some((plan, _)), Some(action)) =
+            (state.run(), state.secrets_of(path), state.plan_of(path), self.action(uses))
+        else {
+            return nothing("cannot be asked for it");
+        };
+        let target = Target {
+            key: format!("{run}/{path}"),
+            run: run.clone(),
+            step: path.clone(),
+            attempt: Attempt(record.attempts),
+            repeat: true,
+            checkpoint: record.checkpoint.as_ref().map(Kept::value),
+            folder: plan.folder(),
+            secrets: Arc::clone(names),
+        };
+        let timeout = state.step(path).and_then(|step| step.timeout);
+        let a_try = self.made_try(action, params, target, timeout, CancellationToken::new(), lacks);
+        From::Step(Box::new(a_try), output.value())
+    }
+
+    /// Has a step what it needs to begin? If not, it is fetched, and the step begins when it is there: nothing is
+    /// recorded of a try that could not act, and a person may think for as long as they like.
+    pub(super) fn is_supplied(&mut self, path: &StepPath, params: &Value) -> bool {
+        if self.supplying.contains_key(path) {
+            return false;
+        }
+        let Does::Action { uses, .. } = &self.written(path).does else { return true };
+        let checkpoint = self.parts.state.record(path).and_then(|record| record.checkpoint.as_ref()).map(Kept::value);
+        let supply = self.lacks(path, &uses.clone(), params, checkpoint.as_ref(), &mut Vec::new());
+        if supply.is_empty() {
+            return true;
+        }
+        let step = path.clone();
+        let handle = self.spawn(Subject::Supply(step.clone()), async move {
+            let result = supply.fetch().await;
+            Report::Supplied { step, result }
+        });
+        self.supplying.insert(path.clone(), handle);
+        false
+    }
+
+    /// The secrets of a step are there, or cannot be had.
+    pub(super) fn take_supply(&mut self, step: StepPath, result: Result<(), ActionError>) -> Result<(), EngineError> {
+        if self.supplying.remove(&step).is_none() {
+            return Ok(());
+        }
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = self.masked(error);
+                self.record(Event::StepFailed { step, error })
+            }
+        }
     }
 
     fn made_try(
@@ -93,8 +199,11 @@ impl Embedded {
         target: Target,
         timeout: Option<HumanDuration>,
         cancel: CancellationToken,
+        lacks: Supply,
     ) -> Try {
         Try {
+            gives: self.parts.state.secrets_from(&target.step),
+            lacks,
             action,
             params,
             target,
@@ -202,6 +311,7 @@ impl Embedded {
                     }
                     Some(Subject::Undo(step)) => Report::Undone { step, result: Err(error_of()) },
                     Some(Subject::Probe(step)) => Report::Probed { step, found: Err(error_of()) },
+                    Some(Subject::Supply(step)) => Report::Supplied { step, result: Err(error_of()) },
                     // A question that was taken back: nobody is told.
                     Some(Subject::Question) => Report::Withdrawn,
                     None => unreachable!("every task has a subject"),

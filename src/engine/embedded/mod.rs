@@ -18,8 +18,8 @@ use crate::action::{ActionError, Doors, Effect, ErrorKind, Intent, Registry, Rep
 use crate::base::secret::disarm_json;
 use crate::base::{Attempt, StepPath};
 use crate::run::{
-    AttemptResult, Directive, Doubt, Event, IllegalEvent, Outcome, Recorded, Rendering, RunState, Tried, UndoResult,
-    UndoState, after_attempt, after_undo, decide, returned, take_turn,
+    AttemptResult, Directive, Doubt, Event, IllegalEvent, Kept, Outcome, Recorded, Rendering, RunState, Tried,
+    UndoResult, UndoState, after_attempt, after_undo, decide, returned, take_turn,
 };
 use crate::runbook::{Step, Undo};
 use crate::runlog::{Inbox, RunLog};
@@ -108,6 +108,10 @@ pub struct Embedded {
     asked: BTreeMap<StepPath, Asked>,
     /// Steps whose doubt a probe looks into.
     probing: BTreeMap<StepPath, Asked>,
+    /// Steps that cannot begin before a secret is there which is being fetched.
+    supplying: BTreeMap<StepPath, AbortHandle>,
+    /// Held by whoever fetches a secret.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where a question stands.
@@ -131,6 +135,7 @@ enum Subject {
     Attempt(StepPath, Attempt),
     Undo(StepPath),
     Probe(StepPath),
+    Supply(StepPath),
     Question,
 }
 
@@ -155,6 +160,8 @@ impl Embedded {
             cancels: BTreeMap::new(),
             asked: BTreeMap::new(),
             probing: BTreeMap::new(),
+            supplying: BTreeMap::new(),
+            fetching: Arc::default(),
         }
     }
 
@@ -181,7 +188,7 @@ impl Embedded {
         self.cancels.values().for_each(CancellationToken::cancel);
         self.incoming.close();
         for (subject, handle) in self.subjects.values() {
-            if matches!(subject, Subject::Question | Subject::Probe(_)) {
+            if matches!(subject, Subject::Question | Subject::Probe(_) | Subject::Supply(_)) {
                 handle.abort();
             }
         }
@@ -245,7 +252,11 @@ impl Embedded {
     /// Answers a directive, or gives it back when only the world can.
     fn carry_out(&mut self, directive: Directive) -> Result<Option<Directive>, EngineError> {
         match directive {
-            Directive::Begin(step) => self.begin(&step)?,
+            Directive::Begin(step) => {
+                if !self.begin(&step)? {
+                    return Ok(Some(Directive::Begin(step)));
+                }
+            }
             Directive::Skip(step, because) => self.record(Event::StepSkipped { step, because })?,
             Directive::Return(step) => {
                 let result = returned(&self.parts.state, &step, self.parts.doors.clock.now());
@@ -339,8 +350,9 @@ impl Embedded {
         Some((Doubt::Again, "doing it again is harmless"))
     }
 
-    /// A step's turn has come: skip it, ask about it, decide it, go into it, or begin a try.
-    fn begin(&mut self, path: &StepPath) -> Result<(), EngineError> {
+    /// A step's turn has come: skip it, ask about it, decide it, go into it, or begin a try. Not yet when it waits for a
+    /// secret.
+    fn begin(&mut self, path: &StepPath) -> Result<bool, EngineError> {
         let now = self.parts.doors.clock.now();
         let mut event = take_turn(&self.parts.state, path, now, |step, params| self.describe(step, params));
         if let Event::CallBegan { step, locks, .. } = &mut event {
@@ -349,10 +361,16 @@ impl Embedded {
                 Err(error) => event = Event::StepFailed { step: step.clone(), error },
             }
         }
-        if matches!(event, Event::AttemptStarted { .. }) {
+        if let Event::AttemptStarted { params, .. } = &event {
+            let recorded = || self.parts.state.record(path).and_then(|record| record.params.as_ref()).map(Kept::value);
+            let params = params.clone().or_else(recorded).unwrap_or_default();
+            if !self.is_supplied(path, &params) {
+                return Ok(false);
+            }
             self.launches.push(Launch::Attempt(path.clone()));
         }
-        self.record(event)
+        self.record(event)?;
+        Ok(true)
     }
 
     /// Takes the locks of the runbook that a step is about to call.
@@ -456,6 +474,7 @@ impl Embedded {
             Report::Probed { step, found } => self.take_probe(step, found),
             Report::Verified { step, holds } => self.take_verification(step, holds),
             Report::Replied { step, reply } => self.take_reply(step, reply),
+            Report::Supplied { step, result } => self.take_supply(step, result),
             Report::Withdrawn => Ok(()),
         }
     }

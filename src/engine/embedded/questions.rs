@@ -37,6 +37,14 @@ impl Embedded {
                 stays
             });
         }
+        // So is the search for a secret that nobody waits for any more.
+        self.supplying.retain(|step, handle| {
+            let stays = standing.iter().any(|it| matches!(it, Directive::Begin(begins) if begins == step));
+            if !stays {
+                handle.abort();
+            }
+            stays
+        });
         for directive in standing {
             match directive {
                 Directive::Ask(step) => self.ask(step),

@@ -16,6 +16,8 @@ use crate::runbook::{Does, Input, InputType, OutputType, Step, StepResult, Templ
 pub(super) enum Kind {
     /// Any text.
     Text,
+    /// A text in which no template may stand; values have the parameter of this name.
+    Untemplated(String),
     /// A text of a form that only the run can judge: an address.
     Url,
     /// A whole number between two limits.
@@ -77,6 +79,9 @@ fn of_schema(schema: &Value, definitions: &Map<String, Value>, depth: usize) -> 
             return Kind::Duration;
         }
         return definitions.get(name).map_or(Kind::Unknown, inner);
+    }
+    if let Some(values) = schema.get("x-untemplated").and_then(Value::as_str) {
+        return Kind::Untemplated(values.to_owned());
     }
     if let Some(word) = schema.get("const").and_then(Value::as_str) {
         return Kind::Words(vec![word.to_owned()]);
@@ -147,7 +152,7 @@ impl Kind {
     /// In words, with its article: `a duration`.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Text => "a text".to_owned(),
+            Self::Text | Self::Untemplated(_) => "a text".to_owned(),
             Self::Url => "an address".to_owned(),
             Self::Integer(None, None) | Self::Integer(Some(i64::MIN..0), _) => "a whole number".to_owned(),
             Self::Integer(Some(least), Some(most)) => format!("a whole number from {least} to {most}"),

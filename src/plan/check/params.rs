@@ -92,6 +92,16 @@ impl Checker<'_> {
             message: format!("`{named}` of `{uses}` wants {}, and {shown}", wanted.words()),
             help: None,
         };
+        if let (Given::Templated(Templated::Template(template)), Kind::Untemplated(values)) = (given, wanted) {
+            let mut problem = unfit(path, String::new());
+            problem.code = Code::TemplatedQuery;
+            problem.message = format!(
+                "`{named}` of `{uses}` is never templated: whoever controls the value would control the statement"
+            );
+            problem.help = Some(bind_instead(&template.0, &named, values));
+            found.push(problem);
+            return;
+        }
         if let Given::Templated(Templated::Template(template)) = given {
             let text = template.0.trim();
             let kind = match template.sole_shape() {
@@ -237,9 +247,9 @@ impl Checker<'_> {
 
 fn admits(wanted: &Kind, value: &Value) -> bool {
     match (wanted, value) {
-        (Kind::Text | Kind::Url, Value::String(_)) | (Kind::Boolean, Value::Bool(_)) | (Kind::Null, Value::Null) => {
-            true
-        }
+        (Kind::Text | Kind::Untemplated(_) | Kind::Url, Value::String(_))
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::Null, Value::Null) => true,
         (Kind::Number, Value::Number(_)) => true,
         (Kind::Duration, Value::String(text)) => text.parse::<crate::base::HumanDuration>().is_ok(),
         (Kind::Moment, Value::String(text)) => text.parse::<crate::base::Timestamp>().is_ok(),
@@ -293,6 +303,15 @@ fn help_for_value(wanted: &Kind, value: &Value, name: &str) -> Option<String> {
         (Kind::Text | Kind::Url, Value::Null) => Some("write it, or take the key away".to_owned()),
         _ => Some(format!("write {}", wanted.words())),
     }
+}
+
+/// How a value gets to a text that takes no template.
+fn bind_instead(text: &str, named: &str, values: &str) -> String {
+    let inside =
+        text.split_once("{{").and_then(|(_, rest)| rest.split_once("}}")).map_or("", |(inside, _)| inside.trim());
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name = inside.rsplit('.').next().filter(|name| !name.is_empty() && name.chars().all(word)).unwrap_or("value");
+    format!("write `{values}: {{ {name}: \"{{{{ {inside} }}}}\" }}` and use `:{name}` in `{named}`")
 }
 
 /// How a template comes to be of the kind that is wanted.
