@@ -92,6 +92,13 @@ impl Answer {
         Self { content: String::new(), ..Self::page(status, "") }
     }
 
+    /// Names the content's type as Clerk does: its client takes data for text when anything follows.
+    pub(super) fn name_plainly(&mut self) {
+        if self.content_type.starts_with("application/json;") {
+            self.content_type = "application/json";
+        }
+    }
+
     /// Adds a header.
     #[must_use]
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {

@@ -232,7 +232,10 @@ impl Inner {
         if self.advance(now).is_err() || self.broken.is_some() {
             return Reply::Closed;
         }
-        let (reply, why, changes) = decide(&self.state, on, ask);
+        let (mut reply, why, changes) = decide(&self.state, on, ask);
+        if let (Reply::Answer(answer), StandIn::Clerk | StandIn::ClerkFrontend) = (&mut reply, on) {
+            answer.name_plainly();
+        }
         let status = match &reply {
             Reply::Answer(answer) => Some(answer.status),
             Reply::Closed | Reply::Hangs => None,
