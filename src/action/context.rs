@@ -91,6 +91,18 @@ impl ActionContext {
         Self { target, doors, checkpoints, cancel, delivered: Mutex::default() }
     }
 
+    /// The same, but not ended by a cancelled run: for the few short requests that put right what must not stay half done.
+    /// Whoever cancels waits for a while, and no longer.
+    #[must_use]
+    pub fn undisturbed(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            doors: Arc::clone(&self.doors),
+            checkpoints: Arc::clone(&self.checkpoints),
+            cancel: CancellationToken::new(),
+        }
+    }
+
     /// The run, the step, the try.
     pub fn target(&self) -> &Target {
         &self.target

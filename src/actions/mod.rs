@@ -2,11 +2,14 @@
 
 pub mod clerk;
 pub mod http;
+pub mod pagerduty;
 pub mod report;
+mod sampling;
 mod scalar;
 #[cfg(test)]
 mod sending;
 pub mod shell;
+pub mod slack;
 pub mod sql;
 pub mod status;
 pub mod svix;
@@ -21,11 +24,17 @@ pub fn builtin() -> Registry {
     Registry::default()
         .with(shell::Shell)
         .with(http::HttpGet)
+        .with(http::HttpProbe)
         .with(http::HttpRequest)
         .with(status::Check)
+        .with(status::Wait)
         .with(clerk::Ping)
         .with(clerk::FrontendHealth)
+        .with(clerk::SessionRefresh)
         .with(clerk::Instance)
+        .with(clerk::sessions::Count)
+        .with(clerk::sessions::RevokeUser)
+        .with(clerk::sessions::RevokeAll)
         .with(clerk::users::Count)
         .with(clerk::users::List)
         .with(clerk::users::Ban::new())
@@ -39,6 +48,11 @@ pub fn builtin() -> Registry {
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
         .with(vercel::Redeploy)
+        .with(slack::Post)
+        .with(pagerduty::Trigger)
+        .with(pagerduty::Acknowledge)
+        .with(pagerduty::Resolve)
+        .with(pagerduty::Change)
         .with(svix::Endpoints)
         .with(svix::EndpointEnable)
         .with(svix::Stats)
@@ -83,6 +97,10 @@ mod tests {
             "clerk.ping",
             "clerk.platform.application",
             "clerk.platform.rotate_secret_key",
+            "clerk.session_refresh",
+            "clerk.sessions.count",
+            "clerk.sessions.revoke_all",
+            "clerk.sessions.revoke_user",
             "clerk.svix_portal",
             "clerk.users.ban",
             "clerk.users.count",
@@ -91,12 +109,19 @@ mod tests {
             "clerk.users.unban",
             "clerk.users.unlock",
             "http.get",
+            "http.probe",
             "http.request",
+            "pagerduty.acknowledge",
+            "pagerduty.change",
+            "pagerduty.resolve",
+            "pagerduty.trigger",
             "report.render",
             "shell",
+            "slack.post",
             "sql.execute",
             "sql.query",
             "status.check",
+            "status.wait",
             "svix.attempts",
             "svix.endpoint.enable",
             "svix.endpoints",

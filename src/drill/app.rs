@@ -71,9 +71,20 @@ fn window(mode: Option<&str>, since: Option<&str>, until: Option<&str>) -> Resul
 /// Can nobody sign in? During a maintenance of the Frontend API sessions live on, but new ones cannot begin.
 pub(super) fn sign_in_broken(backend: Mode, frontend: Mode) -> bool {
     match (backend, frontend) {
-        (_, Mode::Down | Mode::Hang | Mode::ServerError | Mode::RateLimited | Mode::Html | Mode::Maintenance) => true,
-        (Mode::Down | Mode::Hang | Mode::ServerError | Mode::RateLimited | Mode::Html, _) => true,
         (Mode::Up | Mode::Maintenance | Mode::KeyRefused, Mode::Up | Mode::KeyRefused) => false,
+        (
+            Mode::Down
+            | Mode::Hang
+            | Mode::ServerError
+            | Mode::RateLimited
+            | Mode::Html
+            | Mode::Truncated
+            | Mode::Drip
+            | Mode::Reset
+            | Mode::SessionsOnly,
+            _,
+        )
+        | (Mode::Up | Mode::Maintenance | Mode::KeyRefused, _) => true,
     }
 }
 
@@ -82,9 +93,11 @@ fn check(mode: Mode) -> (bool, Value) {
     let (ok, status, ms) = match mode {
         Mode::Up | Mode::Maintenance => (true, Some(200), 35),
         Mode::Down => (false, None, 4),
-        Mode::Hang => (false, None, HEALTH_LIMIT.as_millis()),
+        Mode::Hang | Mode::Drip => (false, None, HEALTH_LIMIT.as_millis()),
+        Mode::Reset => (false, None, 5),
+        Mode::Truncated => (false, Some(200), 40),
         Mode::ServerError => (false, Some(500), 210),
-        Mode::RateLimited => (false, Some(429), 30),
+        Mode::RateLimited | Mode::SessionsOnly => (false, Some(429), 30),
         Mode::Html => (false, Some(502), 60),
         Mode::KeyRefused => (false, Some(401), 40),
     };
@@ -94,8 +107,8 @@ fn check(mode: Mode) -> (bool, Value) {
 fn health(world: &WorldState) -> Answer {
     let Some(serving) = world.vercel.serving() else { return refusal(StandIn::App, 404, "", "no deployment serves") };
     let policy = policy(&serving.env, world.now);
-    let (frontend_ok, frontend) = check(world.mode(StandIn::ClerkFrontend));
-    let backend_mode = world.mode(StandIn::Clerk);
+    let (frontend_ok, frontend) = check(world.looks(StandIn::ClerkFrontend));
+    let backend_mode = world.looks(StandIn::Clerk);
     let (backend_ok, backend) = check(backend_mode);
     let jwt_key = match serving.env.get("CLERK_JWT_KEY").filter(|key| !key.is_empty()) {
         Some(_) => json!({ "ok": true, "status": null, "ms": 0 }),
@@ -141,8 +154,9 @@ fn page(world: &WorldState) -> Answer {
             .header("x-auth-bypass-until", policy.until.unwrap_or_default());
     }
     // Maintenance leaves the refresh of sessions alone, so whoever is in stays in.
-    let (sessions_refreshed, _) = check(world.mode(StandIn::ClerkFrontend));
-    let (keys_loaded, _) = check(world.mode(StandIn::Clerk));
+    let frontend = world.looks(StandIn::ClerkFrontend);
+    let sessions_refreshed = frontend == Mode::SessionsOnly || check(frontend).0;
+    let (keys_loaded, _) = check(world.looks(StandIn::Clerk));
     if sessions_refreshed && keys_loaded {
         Answer::page(200, "Shop")
     } else {

@@ -1,5 +1,7 @@
 //! A request as a stand-in sees it, and what it gets back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::observed::Why;
@@ -92,17 +94,18 @@ impl Answer {
         Self { content: String::new(), ..Self::page(status, "") }
     }
 
-    /// Names the content's type as Clerk does: its client takes data for text when anything follows.
-    pub(super) fn name_plainly(&mut self) {
-        if self.content_type.starts_with("application/json;") {
-            self.content_type = "application/json";
-        }
-    }
-
     /// Adds a header.
     #[must_use]
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The first half of it.
+    #[must_use]
+    pub(super) fn cut(mut self) -> Self {
+        let half = (0..=self.content.len() / 2).rev().find(|end| self.content.is_char_boundary(*end)).unwrap_or(0);
+        self.content.truncate(half);
         self
     }
 
@@ -130,6 +133,48 @@ pub(super) enum Reply {
     Closed,
     /// Nothing for a long time, then the connection closes.
     Hangs,
+    /// The connection is reset.
+    Reset,
+    /// An answer, after a while.
+    Late(Duration, Answer),
+    /// An answer, a byte a second, and no end.
+    Drips(Answer),
+}
+
+impl Reply {
+    /// The answer in it, if there is one.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) | Self::Late(_, answer) | Self::Drips(answer) => Some(answer),
+            Self::Closed | Self::Reset | Self::Hangs => None,
+        }
+    }
+
+    /// Names the content's type as Clerk does: its client takes data for text when anything follows.
+    pub(super) fn name_plainly(&mut self) {
+        if let Self::Answer(answer) | Self::Late(_, answer) | Self::Drips(answer) = self
+            && answer.content_type.starts_with("application/json;")
+        {
+            answer.content_type = "application/json";
+        }
+    }
+
+    /// The status that reaches the other side.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer(answer) | Self::Late(_, answer) | Self::Drips(answer) => Some(answer.status),
+            Self::Closed | Self::Hangs | Self::Reset => None,
+        }
+    }
+
+    /// The same, so much later.
+    #[must_use]
+    pub(super) fn late(self, by: Duration) -> Self {
+        match self {
+            Self::Answer(answer) if !by.is_zero() => Self::Late(by, answer),
+            other => other,
+        }
+    }
 }
 
 /// How long a throttled caller is told to wait, in seconds of the scenario.
@@ -141,19 +186,31 @@ pub(super) fn out_of_order(on: StandIn, mode: Mode, ask: &Ask) -> Option<Reply> 
         Mode::Up => return None,
         // Whether the key is right is the stand-in's own question.
         Mode::KeyRefused => return None,
-        Mode::Maintenance if ask.reads() => return None,
+        // What it would say is decided first, then it is spoilt.
+        Mode::Truncated | Mode::Drip => return None,
+        Mode::SessionsOnly if refreshes_a_session(ask) => return None,
+        Mode::Reset => return Some(Reply::Reset),
+        Mode::Maintenance if ask.reads() || (on == StandIn::ClerkFrontend && refreshes_a_session(ask)) => return None,
         Mode::Down => return Some(Reply::Closed),
         Mode::Hang => return Some(Reply::Hangs),
         Mode::Maintenance => maintenance(on),
         Mode::ServerError => refusal(on, 500, "internal_server_error", "Something went wrong on our side."),
-        Mode::RateLimited => {
-            refusal(on, 429, "rate_limited", "Too many requests.").header("retry-after", THROTTLED_FOR.to_string())
-        }
+        Mode::RateLimited | Mode::SessionsOnly => throttled(on),
         // A status page behind a broken edge still says 200; an API's edge owns up.
         Mode::Html if on == StandIn::StatusPage => Answer::page(200, "Just a moment"),
         Mode::Html => Answer::page(502, "Bad gateway"),
     };
     Some(Reply::Answer(answer))
+}
+
+/// A 429 with a wait.
+pub(super) fn throttled(on: StandIn) -> Answer {
+    refusal(on, 429, "rate_limited", "Too many requests.").header("retry-after", THROTTLED_FOR.to_string())
+}
+
+/// Is this how a browser asks for the next token of a session?
+fn refreshes_a_session(ask: &Ask) -> bool {
+    ask.method == "POST" && matches!(ask.segments().as_slice(), ["v1", "client", "sessions", _, "tokens"])
 }
 
 fn maintenance(on: StandIn) -> Answer {
@@ -206,7 +263,8 @@ mod tests {
                 None => "works".to_owned(),
                 Some(Reply::Closed) => "closes".to_owned(),
                 Some(Reply::Hangs) => "hangs".to_owned(),
-                Some(Reply::Answer(answer)) => {
+                Some(Reply::Reset) => "resets".to_owned(),
+                Some(Reply::Answer(answer) | Reply::Late(_, answer) | Reply::Drips(answer)) => {
                     let kind = answer.content_type.split(';').next().unwrap_or_default();
                     let wait = answer.headers.iter().find(|(name, _)| *name == "retry-after");
                     format!("{} {kind}{}", answer.status, wait.map_or(String::new(), |(_, wait)| format!(" {wait}")))
@@ -226,9 +284,28 @@ mod tests {
             (StandIn::ClerkFrontend, Mode::Maintenance, "GET", "works"),
             (StandIn::ClerkFrontend, Mode::Maintenance, "POST", "503 application/json"),
             (StandIn::Vercel, Mode::Maintenance, "PATCH", "503 application/json"),
+            (StandIn::Clerk, Mode::Reset, "GET", "resets"),
+            (StandIn::Clerk, Mode::Truncated, "GET", "works"),
+            (StandIn::Clerk, Mode::Drip, "GET", "works"),
+            (StandIn::ClerkFrontend, Mode::SessionsOnly, "POST", "429 application/json 10"),
         ] {
             assert_eq!(told(on, mode, method), expected, "{on} {mode:?} {method}");
         }
+    }
+
+    #[test]
+    fn sessions_are_refreshed_while_nothing_else_is_done() {
+        let refresh = Ask { method: "POST".into(), path: "/v1/client/sessions/sess_1/tokens".into(), ..Ask::default() };
+        assert!(out_of_order(StandIn::ClerkFrontend, Mode::SessionsOnly, &refresh).is_none());
+        assert!(out_of_order(StandIn::ClerkFrontend, Mode::Maintenance, &refresh).is_none());
+        assert!(out_of_order(StandIn::ClerkFrontend, Mode::RateLimited, &refresh).is_some());
+    }
+
+    #[test]
+    fn half_an_answer_is_cut_between_characters() {
+        let mut answer = Answer::page(200, "");
+        answer.content = "abäcd".into();
+        assert_eq!(answer.cut().content, "ab");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod drip;
 mod faults;
 mod observed;
 mod pagerduty;
@@ -22,11 +23,11 @@ mod vercel;
 mod world;
 
 pub use clerk::{ClerkEnvironment, ClerkSetting};
-pub use observed::{Happening, LeftStanding, Observed, Refused, Sessions, Why, Window, WriteKind};
+pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
-    Aliased, AppSetting, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode, Moment,
-    PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
+    Aliased, AppSetting, Behaviour, Bypass, Decision, Ends, Expect, Family, Fault, FaultAnswer, Leftovers, Mode,
+    Moment, PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
 pub use transcript::{Answering, Asking, Exchange};

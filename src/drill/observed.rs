@@ -28,6 +28,17 @@ pub struct Happening {
     pub what: String,
 }
 
+/// Something that was said to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub on: StandIn,
+    /// The message, or what was done with which alert.
+    pub what: String,
+}
+
 /// The kinds of writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +69,16 @@ pub enum WriteKind {
     UserUnlocked,
     /// A user's password was marked as stolen.
     PasswordCompromised,
+    /// A message was posted.
+    MessagePosted,
+    /// An alert was opened, or told again.
+    AlertTriggered,
+    /// An alert was acknowledged.
+    AlertAcknowledged,
+    /// An alert was resolved.
+    AlertResolved,
+    /// A change was noted beside the alerts.
+    ChangeNoted,
     /// A rolling release was given to everybody.
     RollingCompleted,
     /// Items of the Edge Config were set.
@@ -164,6 +185,10 @@ pub struct Observed {
     pub happenings: Vec<Happening>,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// What was said to people, in Slack and at PagerDuty, in order.
+    pub said: Vec<Said>,
+    /// How many alerts are not resolved.
+    pub alerts_open: u32,
 }
 
 /// The sessions of Clerk's users.
@@ -209,6 +234,8 @@ impl Observed {
                 opened: world.people.opened(),
                 left_of_the_opened: world.people.left_of_the_opened(),
             },
+            said: said(world),
+            alerts_open: world.pagerduty.open(),
         }
     }
 }
@@ -216,6 +243,12 @@ impl Observed {
 fn whole(windows: &[Window]) -> Option<Window> {
     let (first, last) = (windows.first()?, windows.last()?);
     Some(Window { from: first.from, until: last.until })
+}
+
+fn said(world: &WorldState) -> Vec<Said> {
+    let mut said: Vec<Said> = world.slack.said.iter().chain(&world.pagerduty.said).cloned().collect();
+    said.sort_by_key(|said| said.at);
+    said
 }
 
 /// The windows in which a serving deployment's policy let people in; neighbours are one window.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clerk::{self, Flow, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
-use super::scenario::{Mode, PageState, Scenario, StandIn};
-use super::{faults, vercel};
+use super::scenario::{Behaviour, Mode, PageState, Scenario, StandIn};
+use super::{faults, pagerduty, slack, vercel};
 use crate::base::Timestamp;
 use crate::base::clock::after;
 
@@ -18,6 +18,10 @@ use crate::base::clock::after;
 pub(super) enum Change {
     /// Something about Clerk's users or their sessions.
     People(clerk::Change),
+    /// Something was said in the Slack channel.
+    Slack(slack::Change),
+    /// Something about PagerDuty's alerts.
+    Pagerduty(pagerduty::Change),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -59,7 +63,7 @@ pub(super) struct WorldState {
     pub(super) scenario: Arc<Scenario>,
     pub(super) now: Timestamp,
     next_moment: usize,
-    modes: BTreeMap<StandIn, Mode>,
+    behaviours: BTreeMap<StandIn, Behaviour>,
     pub(super) page: Page,
     pub(super) vercel: vercel::State,
     pub(super) sign_in_broken: Vec<Window>,
@@ -70,6 +74,8 @@ pub(super) struct WorldState {
     seen_by_faults: Vec<u32>,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
+    pub(super) slack: slack::State,
+    pub(super) pagerduty: pagerduty::State,
 }
 
 /// Something that time brings.
@@ -86,7 +92,7 @@ impl WorldState {
         let mut world = Self {
             now: starts,
             next_moment: 0,
-            modes: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
             page: Page { state: PageState::Ok, incident: None, since: starts },
             vercel: vercel::State::new(&scenario),
             sign_in_broken: Vec::new(),
@@ -96,6 +102,8 @@ impl WorldState {
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
             people: Population::new(scenario.world.clerk.clone(), starts),
+            slack: slack::State::default(),
+            pagerduty: pagerduty::State::default(),
             scenario: Arc::clone(&scenario),
         };
         world.watch_sign_in();
@@ -104,8 +112,23 @@ impl WorldState {
     }
 
     /// How a stand-in behaves now.
+    pub(super) fn behaviour(&self, stand_in: StandIn) -> Behaviour {
+        self.behaviours.get(&stand_in).copied().unwrap_or_default()
+    }
+
+    /// In which mode a stand-in is now.
     pub(super) fn mode(&self, stand_in: StandIn) -> Mode {
-        self.modes.get(&stand_in).copied().unwrap_or_default()
+        self.behaviour(stand_in).mode
+    }
+
+    /// The mode that a stand-in seems to be in to somebody who needs it.
+    pub(super) fn looks(&self, stand_in: StandIn) -> Mode {
+        self.behaviour(stand_in).looks()
+    }
+
+    /// Does a stand-in refuse the next request because it refuses a share of them?
+    pub(super) fn refuses_next(&self, stand_in: StandIn) -> bool {
+        self.behaviour(stand_in).refuses(self.requests.get(&stand_in).copied().unwrap_or_default())
     }
 
     /// How many requests each fault has seen.
@@ -125,7 +148,7 @@ impl WorldState {
             match due {
                 Due::Moment(index) => self.moment(index),
                 Due::People(flow) => {
-                    let open = self.mode(StandIn::Clerk) == Mode::Up && self.mode(StandIn::ClerkFrontend) == Mode::Up;
+                    let open = self.looks(StandIn::Clerk) == Mode::Up && self.looks(StandIn::ClerkFrontend) == Mode::Up;
                     self.people.flow(flow, at, open);
                 }
                 Due::Vercel(due) => {
@@ -204,9 +227,9 @@ impl WorldState {
         let scenario = Arc::clone(&self.scenario);
         let moment = &scenario.timeline[index];
         let mut told = Vec::new();
-        for (stand_in, mode) in moment.modes() {
-            self.modes.insert(stand_in, mode);
-            told.push(format!("{stand_in} is {}", word(&mode)));
+        for (stand_in, behaviour) in moment.modes() {
+            self.behaviours.insert(stand_in, behaviour);
+            told.push(format!("{stand_in} is {behaviour}"));
         }
         if let Some(page) = &moment.status_page {
             if let Some(state) = page.state {
@@ -226,7 +249,7 @@ impl WorldState {
 
     /// Opens and closes the windows in which nobody can sign in.
     fn watch_sign_in(&mut self) {
-        let broken = super::app::sign_in_broken(self.mode(StandIn::Clerk), self.mode(StandIn::ClerkFrontend))
+        let broken = super::app::sign_in_broken(self.looks(StandIn::Clerk), self.looks(StandIn::ClerkFrontend))
             || self.vercel.serving().is_some_and(|serving| serving.app == vercel::Serves::Broken);
         let open = self.sign_in_broken.last_mut().filter(|window| window.until.is_none());
         match (open, broken) {
@@ -242,6 +265,8 @@ impl WorldState {
                 self.people.change(change, self.now);
                 change.kind()
             }
+            Change::Slack(change) => self.slack.change(change, self.now),
+            Change::Pagerduty(change) => self.pagerduty.change(change, self.now),
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
         *self.writes.entry(kind).or_default() += 1;

@@ -26,6 +26,9 @@ pub struct Exchange {
     pub on: StandIn,
     /// What was asked.
     pub request: Asking,
+    /// Did the scenario tell the stand-in to answer so, whatever the vendor would say?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spoiled: bool,
     /// What came back; nothing when the connection was closed or held without an answer.
     pub answer: Option<Answering>,
 }
@@ -65,6 +68,10 @@ pub(super) struct Heard {
     pub(super) body: Bytes,
 }
 
+/// Whether the scenario told the stand-in to answer so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spoiled(pub(super) bool);
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Transcript(Mutex<File>);
@@ -80,7 +87,15 @@ impl Transcript {
     }
 
     /// Writes an exchange in one piece.
-    pub(super) fn write(&self, at: Timestamp, on: StandIn, ask: &Ask, heard: &Heard, reply: &Reply) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        at: Timestamp,
+        on: StandIn,
+        ask: &Ask,
+        heard: &Heard,
+        reply: &Reply,
+        Spoiled(spoiled): Spoiled,
+    ) -> io::Result<()> {
         let kept = heard.headers.iter().filter(|(name, _)| !matches!(**name, AUTHORIZATION | COOKIE));
         let request = Asking {
             method: ask.method.clone(),
@@ -91,16 +106,13 @@ impl Transcript {
                 .collect(),
             body: String::from_utf8_lossy(&heard.body).into_owned(),
         };
-        let answer = match reply {
-            Reply::Answer(answer) => Some(Answering {
-                status: answer.status,
-                content_type: answer.content_type.to_owned(),
-                headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-                body: answer.content.clone(),
-            }),
-            Reply::Closed | Reply::Hangs => None,
-        };
-        let mut line = serde_json::to_vec(&Exchange { at, on, request, answer }).map_err(io::Error::other)?;
+        let answer = reply.answer().map(|answer| Answering {
+            status: answer.status,
+            content_type: answer.content_type.to_owned(),
+            headers: answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            body: answer.content.clone(),
+        });
+        let mut line = serde_json::to_vec(&Exchange { at, on, request, spoiled, answer }).map_err(io::Error::other)?;
         line.push(b'\n');
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
     }

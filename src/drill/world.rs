@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -17,12 +17,13 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::ask::{Answer, Ask, Carried, Reply, out_of_order, refusal};
+use super::ask::{Answer, Ask, Carried, Reply, out_of_order, refusal, throttled};
+use super::drip::{A_BYTE, Content};
 use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
 use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
 use super::state::{Asked, WorldState};
-use super::transcript::{Heard, Transcript};
+use super::transcript::{Heard, Spoiled, Transcript};
 use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
@@ -228,32 +229,34 @@ impl Inner {
     }
 
     /// Deals with a request: decides, notes, then changes the state. What cannot be noted does not happen.
-    fn deal_with(&mut self, on: StandIn, ask: &Ask, now: Timestamp) -> Reply {
+    fn deal_with(&mut self, on: StandIn, ask: &Ask, now: Timestamp) -> (Reply, Spoiled) {
         if self.advance(now).is_err() || self.broken.is_some() {
-            return Reply::Closed;
+            return (Reply::Closed, Spoiled(true));
         }
         let (mut reply, why, changes) = decide(&self.state, on, ask);
-        if let (Reply::Answer(answer), StandIn::Clerk | StandIn::ClerkFrontend) = (&mut reply, on) {
-            answer.name_plainly();
+        if matches!(on, StandIn::Clerk | StandIn::ClerkFrontend) {
+            reply.name_plainly();
         }
-        let status = match &reply {
-            Reply::Answer(answer) => Some(answer.status),
-            Reply::Closed | Reply::Hangs => None,
-        };
-        let asked = Asked { on, method: ask.method.clone(), path: ask.path.clone(), status, why, changes };
+        let spoiled = matches!(why, Some(Why::Fault | Why::Mode));
+        let (method, path) = (ask.method.clone(), ask.path.clone());
+        let asked = Asked { on, method, path, status: reply.status(), why, changes };
         let at = self.state.now;
         if self.note(at, Entry::Asked(asked.clone())).is_err() {
-            return Reply::Closed;
+            return (Reply::Closed, Spoiled(true));
         }
         self.state.apply(at, &asked);
-        reply
+        (reply, Spoiled(spoiled))
     }
 }
 
 /// What a stand-in answers, why it is not what was asked for, and what changes.
 fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Vec<super::state::Change>) {
-    if let Some(reply) = out_of_order(on, state.mode(on), ask) {
-        return (reply, Some(Why::Mode), Vec::new());
+    let behaviour = state.behaviour(on);
+    if state.refuses_next(on) {
+        return (Reply::Answer(throttled(on)), Some(Why::Mode), Vec::new());
+    }
+    if let Some(reply) = out_of_order(on, behaviour.mode, ask) {
+        return (reply.late(behaviour.slow.0), Some(Why::Mode), Vec::new());
     }
     let fault = faults::striking(&state.scenario.faults, state.seen_by_faults(), on, ask);
     match fault {
@@ -263,7 +266,11 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
             let seconds = retry_after.map(|wait| wait.0.as_secs_f64().ceil() as u64);
             return (Reply::Answer(faults::answer(on, *status, seconds)), Some(Why::Fault), Vec::new());
         }
-        Some(FaultAnswer::Lost) | None => {}
+        Some(FaultAnswer::Page { status }) => {
+            return (Reply::Answer(Answer::page(*status, "Bad gateway")), Some(Why::Fault), Vec::new());
+        }
+        Some(FaultAnswer::Reset) => return (Reply::Reset, Some(Why::Fault), Vec::new()),
+        Some(FaultAnswer::Lost | FaultAnswer::Truncated | FaultAnswer::Drip | FaultAnswer::Slow(_)) | None => {}
     }
     let mut answer = match on {
         StandIn::Clerk => clerk::answer(ask, state),
@@ -276,10 +283,22 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         StandIn::Pagerduty => pagerduty::answer(ask, state),
     };
     let changes = std::mem::take(&mut answer.changes);
-    if fault.is_some() {
-        return (Reply::Closed, Some(Why::Fault), changes);
+    let spoilt = match fault {
+        Some(FaultAnswer::Truncated) => Some(Reply::Answer(answer.clone().cut())),
+        Some(FaultAnswer::Drip) => Some(Reply::Drips(answer.clone())),
+        Some(FaultAnswer::Slow(late)) => Some(Reply::Answer(answer.clone()).late(late.0)),
+        Some(_) => Some(Reply::Closed),
+        None => None,
+    };
+    if let Some(reply) = spoilt {
+        return (reply, Some(Why::Fault), changes);
     }
-    let why = match (on, answer.status, state.mode(on)) {
+    match behaviour.mode {
+        Mode::Truncated => return (Reply::Answer(answer.cut()).late(behaviour.slow.0), Some(Why::Mode), changes),
+        Mode::Drip => return (Reply::Drips(answer), Some(Why::Mode), changes),
+        _ => {}
+    }
+    let why = match (on, answer.status, behaviour.mode) {
         (..) if answer.why.is_some() => answer.why,
         (_, ..=399, _) => None,
         (_, 401 | 403, Mode::KeyRefused) => Some(Why::Mode),
@@ -289,7 +308,7 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         (_, 402 | 429, _) => Some(Why::Mode),
         _ => Some(Why::Rules),
     };
-    (Reply::Answer(answer), why, changes)
+    (Reply::Answer(answer).late(behaviour.slow.0), why, changes)
 }
 
 impl Shared {
@@ -355,11 +374,16 @@ impl Shared {
                         connections.spawn(async move {
                             let service = service_fn(|request| {
                                 let shared = Arc::clone(&shared);
-                                async move { shared.serve(on, request).await }
+                                Box::pin(async move { shared.serve(on, request).await })
                             });
+                            let mut connection =
+                                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                             // A connection that ends badly is the other side's business, or the point of the mode.
-                            let _ended =
-                                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                            let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+                            if ended.is_err_and(|error| NoAnswer::of(&error) == Some(NoAnswer::Reset)) {
+                                // What is closed without lingering is reset.
+                                let _set = connection.into_parts().io.into_inner().set_zero_linger();
+                            }
                         });
                     }
                     // Out of file handles, most likely; the next one may fare better.
@@ -371,18 +395,18 @@ impl Shared {
     }
 
     /// Writes an exchange into the transcript, where there is one.
-    fn tell(&self, on: StandIn, ask: &Ask, heard: &Heard, reply: &Reply) {
+    fn tell(&self, on: StandIn, ask: &Ask, heard: &Heard, reply: &Reply, spoiled: Spoiled) {
         let Some(transcript) = &self.transcript else { return };
-        if let Err(error) = transcript.write(self.clock.now(), on, ask, heard, reply) {
+        if let Err(error) = transcript.write(self.clock.now(), on, ask, heard, reply, spoiled) {
             self.lock().broken = Some(error.kind());
         }
     }
 
     /// Serves one request. An error closes the connection without an answer.
-    async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionClosed> {
+    async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Content>, NoAnswer> {
         let answer = match read(request).await {
             Some((ask, heard)) => {
-                let (reply, sooner) = {
+                let ((reply, spoiled), sooner) = {
                     let mut inner = self.lock();
                     let due = inner.state.next_due();
                     let reply = inner.deal_with(on, &ask, self.clock.now());
@@ -391,26 +415,46 @@ impl Shared {
                 if sooner {
                     self.changed.send_replace(());
                 }
-                self.tell(on, &ask, &heard, &reply);
+                self.tell(on, &ask, &heard, &reply, spoiled);
                 match reply {
                     Reply::Answer(answer) => answer,
-                    Reply::Closed => return Err(ConnectionClosed),
+                    Reply::Late(by, answer) => {
+                        self.clock.sleep(by).await;
+                        answer
+                    }
+                    Reply::Drips(answer) => {
+                        let content = Content::dripping(answer.content.clone(), self.clock.real(A_BYTE));
+                        return Ok(respond(&answer, content));
+                    }
+                    Reply::Closed => return Err(NoAnswer::Closed),
+                    Reply::Reset => return Err(NoAnswer::Reset),
                     Reply::Hangs => {
                         self.clock.sleep(HOLDS_THE_LINE).await;
-                        return Err(ConnectionClosed);
+                        return Err(NoAnswer::Closed);
                     }
                 }
             }
             None => refusal(on, 413, "payload_too_large", "The request is too large."),
         };
-        Ok(respond(&answer))
+        let content = Content::whole(answer.content.clone());
+        Ok(respond(&answer, content))
     }
 }
 
-/// The stand-in says nothing and hangs up.
-#[derive(Debug, thiserror::Error)]
-#[error("the stand-in closed the connection")]
-struct ConnectionClosed;
+/// The stand-in says nothing, and how it hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum NoAnswer {
+    #[error("the stand-in closed the connection")]
+    Closed,
+    #[error("the stand-in reset the connection")]
+    Reset,
+}
+
+impl NoAnswer {
+    fn of(error: &hyper::Error) -> Option<Self> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<Self>()).copied()
+    }
+}
 
 /// Reads a request; `None` when it is too large or breaks off.
 async fn read(request: Request<Incoming>) -> Option<(Ask, Heard)> {
@@ -434,8 +478,8 @@ async fn read(request: Request<Incoming>) -> Option<(Ask, Heard)> {
     Some((ask, Heard { headers: head.headers, body: bytes }))
 }
 
-fn respond(answer: &Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(answer.content.clone())));
+fn respond(answer: &Answer, content: Content) -> Response<Content> {
+    let mut response = Response::new(content);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     for (name, value) in &answer.headers {
@@ -733,6 +777,69 @@ mod tests {
         assert_eq!(last.entry, Entry::Stopped);
         let world = World::start(&script, Some(1.0), &file).unwrap();
         assert!(until(last.at, world.clock().now()) < DEADLINE);
+    }
+
+    const NOISY: &str = "world: { vercel: { project: shop } }
+faults:
+  - { on: vercel, request: GET /v9/projects/shop, nth: 1, answer: truncated }
+  - { on: vercel, request: GET /v9/projects/shop, nth: 2, answer: reset }
+  - { on: vercel, request: GET /v9/projects/shop, nth: 3, answer: { status: 503, html: true } }
+  - { on: vercel, request: GET /v9/projects/shop, nth: 4, answer: { slow: 2m } }
+  - { on: vercel, request: GET /v9/projects/shop, nth: 5, answer: drip }
+  - { on: vercel, request: POST /v13/deployments, nth: 1, answer: truncated }
+timeline:
+  - { at: 0s, clerk: { refused: 95%, slow: 30s }, clerk_frontend: sessions_only, app: drip }
+";
+
+    #[tokio::test]
+    async fn every_way_of_breaking_an_answer_is_told_apart() {
+        let folder = Folder::new();
+        let world = World::start(&scenario(NOISY), Some(600.0), &folder.file("world.jsonl")).unwrap();
+        let mut caller = Caller::new(&world);
+        let project = "https://api.vercel.com/v9/projects/shop";
+        let (status, body) = caller.get(project, "drill_token").await;
+        assert!(status == 200 && body.as_str().is_some_and(|half| half.starts_with('{')), "{body}");
+        let reset = caller.try_ask("GET", project, "drill_token", Value::Null).await.unwrap_err();
+        let mut cause: &dyn std::error::Error = &reset;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        assert_eq!(kind, Some(io::ErrorKind::ConnectionReset), "{reset:?}");
+        let (status, page) = caller.get(project, "drill_token").await;
+        assert!(status == 503 && page.as_str().is_some_and(|page| page.starts_with("<!doctype")), "{page}");
+        let begun = world.clock().now();
+        assert_eq!(caller.get(project, "drill_token").await.0, 200);
+        assert!(until(begun, world.clock().now()) >= Duration::from_secs(120), "it came late");
+        caller.client = reqwest::Client::builder().timeout(Duration::from_millis(500)).build().unwrap();
+        let endless = caller.try_ask("GET", project, "drill_token", Value::Null).await.unwrap_err();
+        assert!(endless.is_timeout(), "{endless:?}");
+        let app = caller.try_ask("GET", "https://shop.example.com/", "", Value::Null).await.unwrap_err();
+        assert!(app.is_timeout(), "{app:?}");
+        caller.vercel("POST", "/v13/deployments?forceNew=1", redeploy()).await;
+        assert_eq!(world.observed().writes[&WriteKind::DeploymentCreated], 1, "half an answer, and yet it was done");
+    }
+
+    #[tokio::test]
+    async fn a_vendor_that_refuses_most_is_an_outage_and_lets_the_same_ones_through() {
+        let folder = Folder::new();
+        let world = World::start(&scenario(NOISY), Some(600.0), &folder.file("world.jsonl")).unwrap();
+        let caller = Caller::new(&world);
+        let begun = world.clock().now();
+        let mut answered = Vec::new();
+        for number in 1..=40 {
+            let (status, _) = caller.get("https://api.clerk.com/v1/jwks", "sk_test_drill").await;
+            if status == 200 {
+                answered.push(number);
+            }
+        }
+        assert_eq!(answered, [20, 40]);
+        assert!(until(begun, world.clock().now()) >= Duration::from_secs(60), "both were slow");
+        let refresh = "https://clerk.shop.example.com/v1/client/sessions/sess_x/tokens";
+        assert_eq!(caller.try_ask("POST", refresh, "", Value::Null).await.unwrap().0, 401);
+        assert_eq!(caller.get("https://clerk.shop.example.com/v1/health", "").await.0, 429);
+        assert!(world.observed().outage().is_some());
+        assert_eq!(world.observed().wrong_requests().count(), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::run::{Answer, Outcome, Recorded, RunState, StepRecord, UndoState};
 
 /// The widest that the column of step ids gets.
-const WIDEST: usize = 24;
+const WIDEST: usize = 32;
 /// How often a live line is drawn again.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -49,7 +49,12 @@ impl Console {
     /// `out` to decide (`anstream::AutoStream`, which knows `NO_COLOR`). Moving lines are drawn on stderr.
     pub fn new(plan: Arc<Plan>, mode: Mode, out: impl Write + Send + 'static) -> Self {
         let target = if mode == Mode::Live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let ids = (0..plan.len()).map(|place| plan.id(place).as_str().len());
+        // With the steps of runbooks that it calls itself; how deep calls go is not known before.
+        let ids = (0..plan.len()).flat_map(|place| {
+            let own = plan.id(place).as_str().len();
+            let called = plan.called_runbook(place).into_iter().flat_map(|runbook| runbook.steps.keys());
+            std::iter::once(own).chain(called.map(move |id| own + 1 + id.as_str().len()))
+        });
         Self {
             width: ids.chain(["run".len()]).max().unwrap_or(0).min(WIDEST),
             out: Box::new(out),

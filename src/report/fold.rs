@@ -9,7 +9,9 @@ mod times;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::summary::{Evidence, Extension, GateAnswer, GateRow, Incident, MeasureRow, Standing, Summary, SummaryError};
+use super::summary::{
+    CalledFile, Evidence, Extension, GateAnswer, GateRow, Incident, MeasureRow, Standing, Summary, SummaryError,
+};
 use super::words::{self, Kind, Line};
 use crate::base::{HumanDuration, StepPath, Timestamp, clock};
 use crate::plan::Plan;
@@ -259,7 +261,7 @@ impl Fold {
             incident,
             figures,
             clues: self.clues(),
-            steps: state.records().filter_map(|(path, record)| rows::row(state, path, record)).collect(),
+            steps: rows::nested(state.records().filter_map(|(path, record)| rows::row(state, path, record)).collect()),
             undone: state.records().filter_map(|(id, record)| rows::undone(id, record)).collect(),
             in_doubt: state.steps_in_doubt().cloned().collect(),
             waiting: self.waiting(),
@@ -270,6 +272,7 @@ impl Fold {
             evidence: Evidence {
                 file: plan.file().to_owned(),
                 source: plan.source_digest().clone(),
+                called: called_files(plan),
                 plan: plan.digest().clone(),
                 log_head: None,
                 events,
@@ -296,4 +299,12 @@ impl Fold {
 
 fn span(from: Timestamp, to: Timestamp) -> HumanDuration {
     HumanDuration(clock::until(from, to))
+}
+
+/// The files of the runbooks that a plan calls.
+fn called_files(plan: &Plan) -> Vec<CalledFile> {
+    let digest = |name: &str| plan.source_digest_of(name).cloned();
+    let called = plan.runbooks().skip(1);
+    let known = called.filter_map(|(file, runbook)| Some((file, digest(runbook.name.as_str())?)));
+    known.map(|(file, source)| CalledFile { file: file.to_owned(), source }).collect()
 }

@@ -17,7 +17,7 @@ pub use past::past;
 pub use public::{PublicDeed, PublicView};
 pub use reporter::{LogReporter, ReadError, check_template, render_with, summary, summary_by, summary_of};
 pub use summary::{
-    Evidence, Extension, Figure, FollowUp, GateAnswer, GateRow, Incident, KeyTimes, MeasureRow, Said, Standing,
-    StepRow, Summary, SummaryError, UndoneRow, Users,
+    CalledFile, Evidence, Extension, Figure, FollowUp, GateAnswer, GateRow, Incident, KeyTimes, MeasureRow, Said,
+    Standing, StepRow, Summary, SummaryError, UndoneRow, Users,
 };
 pub use words::{Kind, Line, lines_of};

@@ -63,7 +63,8 @@ pub struct Summary {
     pub clues: Vec<Standing>,
     /// What happened, in order.
     pub timeline: Vec<Line>,
-    /// Every step, in the order of the file; then the steps of called runbooks, and items that did not succeed.
+    /// Every step, in the order of the file. After a call stand the steps of its runbook, after a loop those of its items
+    /// that did not do what they should.
     pub steps: Vec<StepRow>,
     /// Every question to an approver.
     pub gates: Vec<GateRow>,
@@ -171,6 +172,8 @@ pub struct StepRow {
     /// `at_gate`, `approved`, `asked`, `running`, `within` (its items, or the steps it calls, are), `pausing`,
     /// `interrupted`, `in_doubt`.
     pub result: &'static str,
+    /// Does it change something: the world, or by the hands of a person?
+    pub changes: bool,
     /// May it fail without stopping the run?
     pub allow_failure: bool,
     /// When it began to act.
@@ -305,6 +308,8 @@ pub struct Evidence {
     pub file: String,
     /// The digest of the file's bytes.
     pub source: Digest,
+    /// The files of the runbooks that it calls, each once.
+    pub called: Vec<CalledFile>,
     /// The digest of the plan.
     pub plan: Digest,
     /// The hash of the last line of the log, when the log was read from disk.
@@ -313,6 +318,15 @@ pub struct Evidence {
     pub events: usize,
     /// The version of the program that started the run.
     pub version: String,
+}
+
+/// The file of a called runbook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CalledFile {
+    /// The file, as it was named.
+    pub file: String,
+    /// The digest of its bytes.
+    pub source: Digest,
 }
 
 impl Summary {

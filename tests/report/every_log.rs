@@ -168,3 +168,22 @@ fn without_code(text: &str) -> String {
     }
     out
 }
+
+/// A run with a loop, a call, and steps that somebody skipped and forced.
+pub(crate) fn grown() -> Summary {
+    let (_, plan, events) = kept().into_iter().find(|(name, ..)| name.ends_with("v2/grown")).unwrap();
+    Summary::of(&plan, &events).unwrap()
+}
+
+#[test]
+fn what_is_inside_a_step_follows_it() {
+    let summary = grown();
+    let ids: Vec<&str> = summary.steps.iter().map(|row| row.id.as_str()).collect();
+    let expected =
+        ["each", "each[d]", "inner", "inner/one", "inner/two", "inner/bye", "left_out", "forced", "late", "bad"];
+    assert_eq!(ids, expected);
+    let looks: Vec<&str> = summary.steps.iter().filter(|row| !row.changes).map(|row| row.id.as_str()).collect();
+    assert_eq!(looks, ["inner", "late"], "a call changes nothing itself");
+    let called: Vec<&str> = summary.evidence.called.iter().map(|called| called.file.as_str()).collect();
+    assert_eq!(called, ["inner.yaml"]);
+}

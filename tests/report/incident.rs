@@ -38,7 +38,7 @@ fn begun(detected_at: &str) -> Story {
     let inputs: BTreeMap<String, Value> =
         [("detected_by".to_owned(), json!("user report")), ("detected_at".to_owned(), json!(detected_at))].into();
     let mut story = Story::of(RUNBOOK, &inputs, "user:alice", None);
-    let outputs = json!({ "category": "mass-logout", "severity": "medium" });
+    let outputs = json!({ "category": "mass-logout", "severity": "medium", "still_missing": ["user_1", "user_2"] });
     story
         .begins(0, "count", 1)
         .ends(1, "count", 1, json!({ "status": 200, "users": 5200, "elapsed_ms": 12 }))
@@ -63,7 +63,12 @@ fn signed_out(answers: Value) -> Story {
     story
         .happens(30, Event::GateAnswered { step: id("sign_out"), digest: Digest::of(b"effect"), decision })
         .begins(0, "sign_out", 1)
-        .ends(95, "sign_out", 1, json!({ "exit_code": 0, "users_done": 4120, "sessions_revoked": 6200, "failed": 0 }));
+        .ends(
+            95,
+            "sign_out",
+            1,
+            json!({ "exit_code": 0, "users": 5000, "users_done": 4120, "sessions_revoked": 6200, "failed": 0 }),
+        );
     story
 }
 
@@ -99,6 +104,7 @@ fn what_people_said_stands_where_the_review_asks_for_it() {
         "| `sign_out` | 16:13 | bob | 18:00 | 16:25, after 12m | `carol` |",
         "- 16:14 `sign_out`: made longer until 18:00 by carol: more time",
         "| `count` | users (only looked) | 5200 |",
+        "| `verdict` | still missing (only looked) | 2 |",
         "| `sign_out` | sessions revoked | 6200 |",
         "- [ ] add monitoring that notices it before people do (it was detected by: user report)",
     ] {

@@ -25,13 +25,6 @@ const LARGEST_PAGE: usize = 32 * 1024 * 1024;
 /// How often a page that cannot be read is asked for.
 const READS: u32 = 3;
 
-/// Which instance a key opens.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct OpenedInstance {
-    pub(super) id: String,
-    pub(super) environment_type: String,
-}
-
 /// Asks the Backend API, again and again.
 pub(super) struct Client<'a> {
     pub(super) cx: &'a ActionContext,
@@ -112,11 +105,6 @@ impl<'a> Client<'a> {
     /// For how long maintenance has held up the writes.
     pub(super) fn paused(&self) -> Duration {
         Duration::from_millis(self.paused.load(Ordering::Relaxed))
-    }
-
-    /// Which instance the key opens.
-    pub(super) async fn instance(&self) -> Result<OpenedInstance, ActionError> {
-        self.read("/instance", &[]).await
     }
 
     fn request(&self, method: &str, path: &str) -> Request {

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{default_timeout, millis};
+use super::super::sampling;
+use super::{default_every, default_timeout, is_host, millis, once};
 use crate::action::{Action, ActionContext, ActionError, Effect, ErrorKind, Intent, Replay, refusal};
 use crate::base::HumanDuration;
 use crate::http::{Request, Response};
@@ -20,6 +21,12 @@ pub struct ClerkFrontendHealthParams {
     /// The instance's Frontend API host, such as `clerk.example.com`.
     #[schemars(extend("examples" = ["clerk.example.com"]))]
     pub host: String,
+    /// How often to look, 1 to 50; what more than half of the looks see counts.
+    #[serde(default = "once")]
+    pub samples: u32,
+    /// The pause between two looks.
+    #[serde(default = "default_every")]
+    pub every: HumanDuration,
     /// How long each of the two exchanges may take.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
@@ -30,7 +37,7 @@ pub struct ClerkFrontendHealthParams {
 pub struct ClerkFrontendHealthOutput {
     /// Did anything answer, whatever it said?
     pub reachable: bool,
-    /// Did `/v1/health` answer 200 and `healthy`?
+    /// Did `/v1/health` answer 200 and `healthy`, more often than not?
     pub healthy: bool,
     /// Does `/v1/environment` say that writes are rejected? `null` when that could not be read.
     pub maintenance_mode: Option<bool>,
@@ -40,6 +47,12 @@ pub struct ClerkFrontendHealthOutput {
     pub elapsed_ms: Option<u64>,
     /// What is wrong, in words; `null` when nothing is.
     pub reason: Option<String>,
+    /// How often it was looked at.
+    #[serde(default = "once")]
+    pub samples: u32,
+    /// How many looks found it healthy.
+    #[serde(default)]
+    pub good: u32,
 }
 
 impl ClerkFrontendHealthParams {
@@ -49,12 +62,11 @@ impl ClerkFrontendHealthParams {
     }
 
     fn check(&self) -> Result<(), ActionError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
-        if self.host.is_empty() || !self.host.chars().all(plain) {
+        if !is_host(&self.host) {
             let reason = format!("`{}` is not a host; write for example `clerk.example.com`", self.host);
             return Err(ActionError::invalid_params(reason));
         }
-        Ok(())
+        sampling::check(self.samples)
     }
 }
 
@@ -72,49 +84,80 @@ impl Action for FrontendHealth {
         params: ClerkFrontendHealthParams,
     ) -> Result<ClerkFrontendHealthOutput, ActionError> {
         params.check()?;
-        let [health, environment] = params.requests();
-        let (health, environment) = tokio::join!(cx.send(health), cx.send(environment));
-        let (health, environment) = (found(health)?, found(environment)?);
-
-        let mut reasons = Vec::new();
-        let mut output = ClerkFrontendHealthOutput {
-            reachable: health.answered() || environment.answered(),
-            healthy: false,
-            maintenance_mode: None,
-            status: None,
-            elapsed_ms: None,
-            reason: None,
-        };
-        match health {
-            Found::Answer(response) => {
-                output.status = Some(response.status);
-                output.elapsed_ms = Some(millis(response.elapsed));
-                output.healthy = is_healthy(&response);
-                if !output.healthy {
-                    reasons.push(told(cx, &response));
-                }
+        let mut good = 0;
+        let (mut well, mut ill): (Option<ClerkFrontendHealthOutput>, Option<ClerkFrontendHealthOutput>) = (None, None);
+        for number in 1..=params.samples {
+            let seen = look(cx, &params).await?;
+            good += u32::from(seen.healthy);
+            if seen.healthy {
+                well = Some(seen);
+            } else {
+                ill = Some(seen);
             }
-            Found::Half(reason) | Found::Nothing(reason) => reasons.push(reason),
-        }
-        match environment {
-            Found::Answer(response) => {
-                let answer = response.json().filter(|_| response.is_success());
-                output.maintenance_mode = answer.and_then(|answer| answer.get("maintenance_mode")?.as_bool());
-                match output.maintenance_mode {
-                    Some(true) => reasons.push("maintenance mode is on: reads work, writes are rejected".to_owned()),
-                    Some(false) => {}
-                    None => reasons.push(told(cx, &response)),
-                }
+            if number < params.samples {
+                sampling::pause(cx, params.every.0, None).await?;
             }
-            Found::Half(reason) | Found::Nothing(reason) => reasons.push(reason),
         }
-        output.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let answered = [&well, &ill].into_iter().flatten().any(|seen| seen.reachable);
+        let maintenance = [&well, &ill].into_iter().flatten().find_map(|seen| seen.maintenance_mode);
+        let (most, least) = if good * 2 > params.samples { (well, ill) } else { (ill, well) };
+        let mut output = most.or(least).expect("at least one look, as was checked");
+        output.reachable = answered;
+        output.maintenance_mode = output.maintenance_mode.or(maintenance);
+        (output.samples, output.good) = (params.samples, good);
         Ok(output)
     }
 
     fn describe(&self, params: &ClerkFrontendHealthParams) -> Vec<Intent> {
         params.requests().iter().map(Intent::from).collect()
     }
+}
+
+/// One look at both.
+async fn look(
+    cx: &ActionContext,
+    params: &ClerkFrontendHealthParams,
+) -> Result<ClerkFrontendHealthOutput, ActionError> {
+    let [health, environment] = params.requests();
+    let (health, environment) = tokio::join!(cx.send(health), cx.send(environment));
+    let (health, environment) = (found(health)?, found(environment)?);
+
+    let mut reasons = Vec::new();
+    let mut output = ClerkFrontendHealthOutput {
+        reachable: health.answered() || environment.answered(),
+        healthy: false,
+        maintenance_mode: None,
+        status: None,
+        elapsed_ms: None,
+        reason: None,
+        samples: 1,
+        good: 0,
+    };
+    match health {
+        Found::Answer(response) => {
+            output.status = Some(response.status);
+            output.elapsed_ms = Some(millis(response.elapsed));
+            output.healthy = is_healthy(&response);
+            if !output.healthy {
+                reasons.push(told(cx, &response));
+            }
+        }
+        Found::Half(reason) | Found::Nothing(reason) => reasons.push(reason),
+    }
+    match environment {
+        Found::Answer(response) => {
+            let answer = response.json().filter(|_| response.is_success());
+            output.maintenance_mode = answer.and_then(|answer| answer.get("maintenance_mode")?.as_bool());
+            match output.maintenance_mode {
+                Some(true) => reasons.push("maintenance mode is on: reads work, writes are rejected".to_owned()),
+                Some(false) => {}
+                None => reasons.push(told(cx, &response)),
+            }
+        }
+        Found::Half(reason) | Found::Nothing(reason) => reasons.push(reason),
+    }
+    output.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    Ok(output)
 }
 
 /// What came back.
@@ -228,6 +271,23 @@ mod tests {
         for (answer, _) in faults() {
             let output = health(answer.clone(), answer.clone()).await;
             assert!(output.reachable && !output.healthy && output.reason.is_some(), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_most_looks_see_counts() {
+        for (healthy, expected) in [([true, false, true], true), ([false, true, false], false)] {
+            let mut answers = healthy.into_iter();
+            let bench = Bench::with(move |seen| match seen.path.as_str() {
+                "/v1/health" if answers.next().unwrap() => Answer::json(200, &json!({ "status": "healthy" })),
+                "/v1/health" => Answer::text(429, ""),
+                _ => Answer::json(200, &json!({ "maintenance_mode": false })),
+            });
+            let params = ClerkFrontendHealthParams { samples: 3, ..params("10s") };
+            let output = FrontendHealth.run(&bench.await.cx(), params).await.unwrap();
+            let good = healthy.into_iter().filter(|good| *good).count();
+            assert_eq!((output.healthy, output.good as usize, output.samples), (expected, good, 3));
+            assert_eq!((output.reason.is_some(), output.status), (!expected, Some(if expected { 200 } else { 429 })));
         }
     }
 

@@ -6,6 +6,8 @@ mod instance;
 mod percent;
 mod ping;
 mod rows;
+mod session_refresh;
+pub mod sessions;
 pub mod users;
 
 pub use frontend_health::{ClerkFrontendHealthOutput, ClerkFrontendHealthParams, FrontendHealth};
@@ -21,6 +23,7 @@ pub use platform::{
     Application, ClerkPlatformApplicationOutput, ClerkPlatformApplicationParams, ClerkPlatformRotateSecretKeyOutput,
     ClerkPlatformRotateSecretKeyParams, PlatformInstance, RotateSecretKey,
 };
+pub use session_refresh::{ClerkSessionRefreshOutput, ClerkSessionRefreshParams, SessionRefresh};
 pub use svix_portal::{ClerkSvixPortalOutput, ClerkSvixPortalParams, SvixPortal};
 
 use std::time::Duration;
@@ -78,6 +81,21 @@ fn typed<T: DeserializeOwned>(answer: Value, url: &str) -> Result<T, ActionError
 
 fn default_secret() -> String {
     "clerk".to_owned()
+}
+
+/// Is this a host, with a port if need be, and nothing else?
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':'))
+}
+
+/// One look, unless a runbook asks for several.
+fn once() -> u32 {
+    1
+}
+
+/// The pause between two looks.
+fn default_every() -> HumanDuration {
+    HumanDuration(Duration::from_secs(2))
 }
 
 fn default_timeout() -> HumanDuration {

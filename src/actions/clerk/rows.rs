@@ -80,6 +80,8 @@ pub(super) fn given_id(text: &str) -> Result<Id, ActionError> {
 pub(super) struct Listed {
     pub(super) live: Vec<SessionRow>,
     pub(super) revoked_since: u64,
+    /// Did the list take more than one page?
+    pub(super) is_long: bool,
 }
 
 /// Reads a user's sessions to the end. Nothing is filtered by the vendor: it refuses to filter by `pending`.
@@ -102,6 +104,7 @@ pub(super) async fn sessions_of(client: &Client<'_>, user: &Id, since: Option<i6
         if rows < PAGE {
             return Ok(listed);
         }
+        listed.is_long = true;
         if offset > MOST_SESSIONS {
             return Err(ActionError::invalid_response(format!(
                 "the list of sessions of {} goes on after {offset} rows",

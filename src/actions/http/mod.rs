@@ -1,9 +1,11 @@
-//! `http.get` and `http.request`: one request, its answer, and whether it was the one hoped for.
+//! `http.get`, `http.probe` and `http.request`: a request, its answer, and whether it was the one hoped for.
 
 mod get;
+mod probe;
 mod request;
 
 pub use get::{HttpGet, HttpGetParams};
+pub use probe::{HttpProbe, HttpProbeOutput, HttpProbeParams};
 pub use request::{HttpRequest, HttpRequestParams};
 
 use std::collections::BTreeMap;

@@ -2,6 +2,9 @@
 
 mod incident_io;
 mod statuspage;
+mod wait;
+
+pub use wait::{StatusWaitOutput, StatusWaitParams, Wait};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,31 +121,8 @@ impl Action for Check {
     type Output = StatusCheckOutput;
 
     async fn run(&self, cx: &ActionContext, params: StatusCheckParams) -> Result<StatusCheckOutput, ActionError> {
-        let first = match page(cx, params.request(statuspage::PATH)).await? {
-            Ok(body) => match statuspage::read(&body) {
-                Some(output) => return Ok(output),
-                None => format!("{} has no `status.indicator`", statuspage::PATH),
-            },
-            Err(reason) => reason,
-        };
-        let second = match page(cx, params.request(incident_io::PATH)).await? {
-            Ok(body) => match incident_io::read(&body) {
-                Some(output) => return Ok(output),
-                None => format!("{} has no `ongoing_incidents`", incident_io::PATH),
-            },
-            Err(reason) => reason,
-        };
-        Ok(StatusCheckOutput {
-            state: ServiceState::Unknown,
-            description: None,
-            indicator: None,
-            incidents: Vec::new(),
-            components: Vec::new(),
-            family: PageFamily::Unknown,
-            reason: Some(format!("{first}; {second}")),
-        })
+        look(cx, &params).await
     }
-
     fn describe(&self, params: &StatusCheckParams) -> Vec<Intent> {
         vec![
             Intent::from(&params.request(statuspage::PATH)),
@@ -150,6 +130,33 @@ impl Action for Check {
             Intent::from(&params.request(incident_io::PATH)),
         ]
     }
+}
+
+/// One look at a page, in whichever family it speaks.
+async fn look(cx: &ActionContext, params: &StatusCheckParams) -> Result<StatusCheckOutput, ActionError> {
+    let first = match page(cx, params.request(statuspage::PATH)).await? {
+        Ok(body) => match statuspage::read(&body) {
+            Some(output) => return Ok(output),
+            None => format!("{} has no `status.indicator`", statuspage::PATH),
+        },
+        Err(reason) => reason,
+    };
+    let second = match page(cx, params.request(incident_io::PATH)).await? {
+        Ok(body) => match incident_io::read(&body) {
+            Some(output) => return Ok(output),
+            None => format!("{} has no `ongoing_incidents`", incident_io::PATH),
+        },
+        Err(reason) => reason,
+    };
+    Ok(StatusCheckOutput {
+        state: ServiceState::Unknown,
+        description: None,
+        indicator: None,
+        incidents: Vec::new(),
+        components: Vec::new(),
+        family: PageFamily::Unknown,
+        reason: Some(format!("{first}; {second}")),
+    })
 }
 
 /// The JSON at an address, or why there is none. Fails only for what is our own doing.

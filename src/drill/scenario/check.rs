@@ -56,7 +56,12 @@ impl Check<'_> {
                 );
             }
         }
-        for (stand_in, secret) in [(StandIn::Clerk, "clerk"), (StandIn::Vercel, "vercel")] {
+        for (stand_in, secret) in [
+            (StandIn::Clerk, "clerk"),
+            (StandIn::Vercel, "vercel"),
+            (StandIn::Slack, "slack"),
+            (StandIn::Pagerduty, "pagerduty"),
+        ] {
             if scenario.plays(stand_in) && !scenario.secrets.contains_key(secret) {
                 let message = format!("the stand-in `{stand_in}` needs the secret `{secret}` to know whom to refuse");
                 self.say(
@@ -98,12 +103,20 @@ impl Check<'_> {
 
     fn timeline(&mut self, timeline: &[Moment]) {
         for moment in timeline {
-            let odd = moment.modes().find(|(on, mode)| {
-                *mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel | StandIn::Svix)
+            let odd = moment.modes().find(|(on, behaviour)| {
+                behaviour.mode == Mode::KeyRefused && !matches!(on, StandIn::Clerk | StandIn::Vercel | StandIn::Svix)
             });
             if let Some((on, _)) = odd {
                 let message = format!("`{on}` asks for no key, so it cannot refuse one");
                 self.say(span_of(&moment.at), Code::Keyless, message, "use `key_refused` with `clerk` or `vercel`");
+            }
+            let odd = moment
+                .modes()
+                .find(|(on, behaviour)| behaviour.mode == Mode::SessionsOnly && *on != StandIn::ClerkFrontend);
+            if let Some((on, _)) = odd {
+                let message = format!("`{on}` refreshes no sessions");
+                let help = "use `sessions_only` with `clerk_frontend`";
+                self.say(span_of(&moment.at), Code::Keyless, message, help);
             }
         }
         for pair in timeline.windows(2) {
@@ -147,7 +160,7 @@ impl Check<'_> {
                 self.say(self.word(request), Code::UnknownRequest, format!("`{request}` names no request"), help);
             }
         }
-        if let Some(FaultAnswer::Status { status, .. }) = &fault.answer
+        if let Some(FaultAnswer::Status { status, .. } | FaultAnswer::Page { status }) = &fault.answer
             && !(200..=599).contains(status)
         {
             self.say(span, Code::InvalidStatus, format!("{status} is no HTTP status to answer with"), "use 200 to 599");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::base::HumanDuration;
-use crate::drill::observed::Observed;
+use crate::drill::observed::{Observed, WriteKind};
 
 /// What a person decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -50,6 +50,10 @@ pub struct Expect {
     pub sessions_left: Option<u32>,
     /// How many requests the vendors may have refused because there were too many.
     pub throttled_at_most: Option<u32>,
+    /// How many messages are to be posted in Slack.
+    pub messages: Option<u32>,
+    /// How many alerts are to be left open at PagerDuty.
+    pub alerts_open: Option<u32>,
 }
 
 /// What may be left standing.
@@ -101,6 +105,13 @@ impl Expect {
         let throttled = seen.refused.iter().filter(|refused| refused.status == Some(429)).count();
         if self.throttled_at_most.is_some_and(|most| throttled > most as usize) {
             missed.push(format!("{throttled} requests were one too many for a vendor's limit"));
+        }
+        let posted = seen.writes.get(&WriteKind::MessagePosted).copied().unwrap_or_default();
+        if let Some(expected) = self.messages.filter(|expected| *expected != posted) {
+            missed.push(format!("{posted} messages were posted, and {expected} should have been"));
+        }
+        if let Some(expected) = self.alerts_open.filter(|expected| *expected != seen.alerts_open) {
+            missed.push(format!("{} alerts are open, and {expected} should be", seen.alerts_open));
         }
         missed
     }

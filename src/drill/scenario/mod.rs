@@ -10,7 +10,7 @@ mod timeline;
 pub use expect::{Bypass, Decision, Expect, Leftovers, Verdict};
 pub use fault::{Aliased, Ends, Fault, FaultAnswer};
 pub use setting::{AppSetting, Family, PageSetting, Setting};
-pub use timeline::{Mode, Moment, PageChange, PageState};
+pub use timeline::{Behaviour, Mode, Moment, PageChange, PageState};
 
 use std::collections::BTreeMap;
 use std::fmt;

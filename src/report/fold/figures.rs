@@ -1,7 +1,7 @@
 //! What the steps counted, and what the run saw of the cause.
 //!
 //! No step and no action is known by name here. What counts is how an output is called: a whole number whose name says of
-//! what it is one.
+//! what it is one, or a list that a `decide` made.
 
 use serde_json::Value;
 
@@ -32,11 +32,8 @@ const COUNTED: [&str; 15] = [
     "domain",
     "variable",
 ];
-/// Words that count without saying what: the step says it.
-const BARE: [&str; 16] = [
-    "total",
-    "count",
-    "total_count",
+/// What was done to them, or became of them: such a word counts too.
+const DONE: [&str; 14] = [
     "affected",
     "revoked",
     "banned",
@@ -48,22 +45,26 @@ const BARE: [&str; 16] = [
     "resent",
     "missing",
     "restored",
-    "already_gone",
+    "gone",
+    "excluded",
     "failed",
 ];
+/// Names that count without saying what: the step says it.
+const BARE: [&str; 3] = ["total", "count", "total_count"];
 /// Words that make a number something else than a count.
 const NO_COUNT: [&str; 10] =
     ["ms", "seconds", "minutes", "id", "version", "limit", "lifetime", "rate", "percent", "index"];
 /// More would bury what matters.
 const MOST: usize = 40;
 
+fn words_of(name: &str) -> impl Iterator<Item = &str> {
+    name.split(['_', '-']).filter(|word| !word.is_empty())
+}
+
 /// Does an output of this name count something?
 fn counts(name: &str) -> bool {
-    let parts = || name.split(['_', '-']).filter(|part| !part.is_empty());
-    if parts().any(|part| NO_COUNT.contains(&part)) {
-        return false;
-    }
-    BARE.contains(&name) || parts().any(|part| COUNTED.iter().any(|noun| is_noun(part, noun)))
+    let says = |word| DONE.contains(&word) || COUNTED.iter().any(|noun| is_noun(word, noun));
+    !words_of(name).any(|word| NO_COUNT.contains(&word)) && (BARE.contains(&name) || words_of(name).any(says))
 }
 
 /// Is it the noun, or the plural of it?
@@ -73,7 +74,7 @@ fn is_noun(word: &str, noun: &str) -> bool {
 
 /// Does an output of this name count people?
 fn counts_users(name: &str) -> bool {
-    counts(name) && name.split(['_', '-']).any(|part| is_noun(part, "user"))
+    counts(name) && words_of(name).any(|word| is_noun(word, "user"))
 }
 
 impl Fold {
@@ -83,8 +84,10 @@ impl Fold {
         for (path, record) in self.told() {
             let Some(Value::Object(outputs)) = record.outputs.as_ref().map(crate::run::Kept::value) else { continue };
             let changed = self.state.facts(path).is_some_and(|facts| facts.effect == Effect::Write);
-            for (name, value) in outputs {
-                let Some(count) = value.as_u64().filter(|_| counts(&name)) else { continue };
+            let decides = self.step(path).is_some_and(|step| matches!(step.does, Does::Decide(_)));
+            for (name, value) in outputs.into_iter().filter(|(name, _)| counts(name)) {
+                let length = value.as_array().filter(|_| decides).and_then(|list| u64::try_from(list.len()).ok());
+                let Some(count) = value.as_u64().or(length) else { continue };
                 // That nothing went wrong is no figure.
                 if count > 0 || (changed && name != "failed") {
                     found.push(Figure { step: path.clone(), name, count, changed });
@@ -98,10 +101,15 @@ impl Fold {
         found
     }
 
-    /// Where nobody said how many users it concerned: at least as many as a step did something about.
+    /// Where nobody said how many users it concerned: at least as many as a step did something about. Of a step that says
+    /// both how many `users` it went through and to how many it did something, the latter counts.
     pub(super) fn users_at_least(figures: &[Figure]) -> Option<Users> {
-        let of_users = figures.iter().filter(|figure| figure.changed && figure.count > 0 && counts_users(&figure.name));
-        let most = of_users.max_by_key(|figure| figure.count)?;
+        let of_users =
+            || figures.iter().filter(|figure| figure.changed && figure.count > 0 && counts_users(&figure.name));
+        let says_more = |bare: &Figure| of_users().any(|other| other.step == bare.step && other.name != bare.name);
+        let most = of_users()
+            .filter(|figure| words_of(&figure.name).count() > 1 || !says_more(figure))
+            .max_by_key(|figure| figure.count)?;
         Some(Users { count: most.count, by: most.step.to_string(), at_least: true })
     }
 
@@ -163,6 +171,7 @@ mod tests {
             "user_count",
             "already_gone",
             "missing",
+            "still_missing",
         ] {
             assert!(counts(name), "{name}");
         }

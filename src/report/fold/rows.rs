@@ -1,6 +1,9 @@
 //! The rows of a summary that follow from where the steps stand.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::span;
+use crate::action::Effect;
 use crate::base::StepPath;
 use crate::plan::action_name;
 use crate::report::summary::{StepRow, UndoneRow};
@@ -31,6 +34,7 @@ pub(super) fn row(state: &RunState, path: &StepPath, record: &StepRecord) -> Opt
         kind: kind.to_owned(),
         is_final: state.is_final(path),
         result: standing_word(&record.state),
+        changes: changes(state, path),
         allow_failure: step.allow_failure,
         started: record.started_at,
         finished: record.finished_at,
@@ -84,13 +88,62 @@ pub(super) fn undone(id: &StepPath, record: &StepRecord) -> Option<UndoneRow> {
     }
 }
 
+/// Does a step change something, itself or by the hands of a person? A call does by what is in it.
+fn changes(state: &RunState, path: &StepPath) -> bool {
+    let writes = state.facts(path).is_some_and(|facts| facts.effect == Effect::Write);
+    state.step(path).is_some_and(|step| match step.does {
+        Does::Manual(_) => true,
+        Does::Call(_) => false,
+        Does::Action { .. } | Does::Decide(_) | Does::Gate => writes,
+    })
+}
+
+/// The rows with what is inside a step right after it; otherwise in their order.
+pub(super) fn nested(rows: Vec<StepRow>) -> Vec<StepRow> {
+    let mut inside: BTreeMap<Option<String>, Vec<StepRow>> = BTreeMap::new();
+    let known: BTreeSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+    for row in rows {
+        let around = ancestors(row.id.as_str()).find(|around| known.contains(*around)).map(str::to_owned);
+        inside.entry(around).or_default().push(row);
+    }
+    let mut ordered = Vec::new();
+    let mut next: Vec<StepRow> = inside.remove(&None).unwrap_or_default().into_iter().rev().collect();
+    while let Some(row) = next.pop() {
+        next.extend(inside.remove(&Some(row.id.to_string())).unwrap_or_default().into_iter().rev());
+        ordered.push(row);
+    }
+    ordered
+}
+
+/// What a path lies in, the nearest first: `a[k]/b` in `a[k]`, and that in `a`.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    let cut = |path: &'_ str| path.rfind(['/', '[']);
+    std::iter::successors(cut(path).map(|at| &path[..at]), move |path| cut(path).map(|at| &path[..at]))
+}
+
 /// The files that `report.render` steps say they wrote.
 pub(super) fn reports(state: &RunState) -> Vec<String> {
     let rendered = state.records().filter(|(id, record)| {
         let step = state.step(id);
         step.and_then(action_name) == Some("report.render") && record.result() == Some(StepResult::Succeeded)
     });
-    rendered
-        .filter_map(|(_, record)| record.outputs.as_ref()?.value().get("path")?.as_str().map(str::to_owned))
-        .collect()
+    let mut files: Vec<String> = Vec::new();
+    for (_, record) in rendered {
+        let path = record.outputs.as_ref().and_then(|outputs| outputs.value().get("path")?.as_str().map(str::to_owned));
+        // A called runbook writes its own, and whoever calls may write over it.
+        files.extend(path.filter(|path| !files.contains(path)));
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_lies_in_is_found_from_the_inside() {
+        let found: Vec<&str> = ancestors("regions[e%2Fu]/go[1]").collect();
+        assert_eq!(found, ["regions[e%2Fu]/go", "regions[e%2Fu]", "regions"]);
+        assert_eq!(ancestors("alone").count(), 0);
+    }
 }
