@@ -100,6 +100,7 @@ impl ActionContext {
             doors: Arc::clone(&self.doors),
             checkpoints: Arc::clone(&self.checkpoints),
             cancel: CancellationToken::new(),
+            delivered: Mutex::default(),
         }
     }
 

@@ -40,6 +40,11 @@ pub fn after(start: Timestamp, duration: Duration) -> Timestamp {
     start.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
+/// The time `duration` before `end`, held at the beginning of time rather than failing.
+pub fn before(end: Timestamp, duration: Duration) -> Timestamp {
+    end.saturating_sub(duration).unwrap_or(Timestamp::MIN)
+}
+
 /// The world's own clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -270,7 +270,7 @@ fn surroundings(run: &OpenRun, world: &World, scenario: &Scenario, speed: f64) -
         origins,
         secrets: Arc::new(secrets),
         processes: Arc::new(NoProcesses),
-        databases: Arc::new(crate::database::NoDatabases),
+        databases: world.databases(),
         kill: Arc::new(|| {}),
         speed,
     })

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,8 @@ pub struct Limits {
 }
 
 /// What is bound to a statement's parameters. Values never become a part of its text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Parameters {
     /// For `$1`, `$2` …
     Positional(Vec<Value>),
@@ -173,24 +175,50 @@ impl RealDatabases {
 impl Databases for RealDatabases {
     fn query<'a>(&'a self, query: Query, cancel: CancellationToken) -> BoxFuture<'a, Result<Table, DatabaseError>> {
         Box::pin(async move {
-            let url = self.secrets.reveal(&query.url)?;
-            let statement = Statement::parse(&query.sql)?;
-            if let Some(path) = url.strip_prefix("sqlite:") {
-                let path = path.strip_prefix("//").unwrap_or(path);
-                if path.is_empty() {
-                    return Err(DatabaseError::Url("it names no file; write `sqlite:PATH`"));
-                }
-                return sqlite::query(query.folder.join(path), statement, query, cancel).await;
+            let mut table = self.run(query, cancel).await?;
+            for value in table.rows.iter_mut().flat_map(Map::values_mut) {
+                // What comes from outside brings no reference of its own.
+                crate::base::secret::disarm_json(value);
             }
-            if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                let address = postgres::Address::parse(&url, &query.folder)?;
-                if let Some(password) = address.password() {
-                    self.secrets.redactor().learn(&password);
-                }
-                return postgres::query(&address, &statement, &query, cancel).await;
-            }
-            Err(DatabaseError::Url("it is neither `postgres://…` nor `sqlite:PATH`"))
+            Ok(table)
         })
+    }
+}
+
+impl RealDatabases {
+    async fn run(&self, mut query: Query, cancel: CancellationToken) -> Result<Table, DatabaseError> {
+        let url = self.secrets.reveal(&query.url)?;
+        let statement = Statement::parse(&query.sql)?;
+        match &mut query.parameters {
+            Parameters::Positional(values) => values.iter_mut().try_for_each(|value| self.reveal(value))?,
+            Parameters::Named(values) => values.values_mut().try_for_each(|value| self.reveal(value))?,
+        }
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(DatabaseError::Url("it names no file; write `sqlite:PATH`"));
+            }
+            return sqlite::query(query.folder.join(path), statement, query, cancel).await;
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let address = postgres::Address::parse(&url, &query.folder)?;
+            if let Some(password) = address.password() {
+                self.secrets.redactor().learn(&password);
+            }
+            return postgres::query(&address, &statement, &query, cancel).await;
+        }
+        Err(DatabaseError::Url("it is neither `postgres://…` nor `sqlite:PATH`"))
+    }
+
+    /// Puts values in the place of references to secrets, at any depth.
+    fn reveal(&self, value: &mut Value) -> Result<(), SecretError> {
+        match value {
+            Value::String(text) => *text = self.secrets.reveal(text)?,
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.reveal(item))?,
+            Value::Object(map) => map.values_mut().try_for_each(|item| self.reveal(item))?,
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        Ok(())
     }
 }
 

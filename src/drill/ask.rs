@@ -19,6 +19,8 @@ pub(super) struct Ask {
     pub(super) query: Vec<(String, String)>,
     /// The token after `Authorization: Bearer`.
     pub(super) bearer: Option<String>,
+    /// The key that makes repeats of it one request.
+    pub(super) idempotency_key: Option<String>,
     /// What it carries.
     pub(super) body: Carried,
 }

@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod clerk;
 mod clerk_frontend;
+mod database;
 mod drip;
 mod faults;
 mod observed;
@@ -23,6 +24,7 @@ mod vercel;
 mod world;
 
 pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
 pub use scenario::{
@@ -30,6 +32,7 @@ pub use scenario::{
     Moment, PageChange, PageSetting, PageState, Scenario, Setting, StandIn, Verdict,
 };
 pub use score::{Gates, KeptScore, Score};
+pub use svix::SvixSetting;
 pub use transcript::{Answering, Asking, Exchange};
 pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
 pub use world::{Setup, World};

@@ -83,6 +83,12 @@ pub enum WriteKind {
     RollingCompleted,
     /// Items of the Edge Config were set.
     EdgeConfigSet,
+    /// A webhook endpoint was enabled or disabled.
+    EndpointSwitched,
+    /// Webhooks were ordered to be sent again.
+    ReplayOrdered,
+    /// One webhook was ordered to be sent again.
+    MessageResent,
 }
 
 /// Why a request was not answered as asked.
@@ -189,6 +195,8 @@ pub struct Observed {
     pub said: Vec<Said>,
     /// How many alerts are not resolved.
     pub alerts_open: u32,
+    /// How many of Clerk's users no webhook has told of.
+    pub users_untold: usize,
 }
 
 /// The sessions of Clerk's users.
@@ -236,6 +244,10 @@ impl Observed {
             },
             said: said(world),
             alerts_open: world.pagerduty.open(),
+            users_untold: (0..)
+                .zip(world.people.made())
+                .filter(|(user, made)| world.mail.arrived(*user, *made, world.now).is_none())
+                .count(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::database::Wrote;
 use super::scenario::Scenario;
 use super::state::Asked;
 use crate::base::{Digest, Timestamp};
@@ -34,6 +35,8 @@ pub(super) enum Entry {
     Happened(String),
     /// Somebody asked a stand-in for something.
     Asked(Asked),
+    /// Somebody changed the database.
+    Wrote(Wrote),
     /// Nobody runs the drill any more.
     Stopped,
 }
@@ -92,9 +95,12 @@ pub(super) fn check_script(first: &Line, scenario: &Scenario) -> io::Result<()> 
         Entry::Opened { scenario: begun, .. } => Err(damaged(format!(
             "this drill was begun with another version of the scenario `{begun}`; begin a new one"
         ))),
-        Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Stopped => {
-            Err(damaged("the world's record has lost its first line".to_owned()))
-        }
+        Entry::Continued { .. }
+        | Entry::Tick
+        | Entry::Happened(_)
+        | Entry::Asked(_)
+        | Entry::Wrote(_)
+        | Entry::Stopped => Err(damaged("the world's record has lost its first line".to_owned())),
     }
 }
 

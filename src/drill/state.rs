@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::clerk::{self, Flow, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Behaviour, Mode, PageState, Scenario, StandIn};
+use super::svix::{self, Mail};
 use super::{faults, pagerduty, slack, vercel};
 use crate::base::Timestamp;
 use crate::base::clock::after;
@@ -22,6 +23,8 @@ pub(super) enum Change {
     Slack(slack::Change),
     /// Something about PagerDuty's alerts.
     Pagerduty(pagerduty::Change),
+    /// Something about the webhooks that Svix carries.
+    Svix(svix::Change),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -76,6 +79,8 @@ pub(super) struct WorldState {
     pub(super) people: Population,
     pub(super) slack: slack::State,
     pub(super) pagerduty: pagerduty::State,
+    /// The webhooks that tell of these users.
+    pub(super) mail: Mail,
 }
 
 /// Something that time brings.
@@ -89,6 +94,8 @@ impl WorldState {
     /// The world before anything happened.
     pub(super) fn new(scenario: Arc<Scenario>) -> Self {
         let starts = scenario.starts;
+        let people = Population::new(scenario.world.clerk.clone(), starts);
+        let mail = Mail::new(scenario.world.svix.clone(), starts, &people.made());
         let mut world = Self {
             now: starts,
             next_moment: 0,
@@ -101,7 +108,8 @@ impl WorldState {
             refused: Vec::new(),
             happenings: Vec::new(),
             seen_by_faults: vec![0; scenario.faults.len()],
-            people: Population::new(scenario.world.clerk.clone(), starts),
+            people,
+            mail,
             slack: slack::State::default(),
             pagerduty: pagerduty::State::default(),
             scenario: Arc::clone(&scenario),
@@ -267,6 +275,10 @@ impl WorldState {
             }
             Change::Slack(change) => self.slack.change(change, self.now),
             Change::Pagerduty(change) => self.pagerduty.change(change, self.now),
+            Change::Svix(change) => {
+                self.mail.change(change, self.now, &self.people.made());
+                change.kind()
+            }
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };
         *self.writes.entry(kind).or_default() += 1;

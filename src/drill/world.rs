@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ask::{Answer, Ask, Carried, Reply, out_of_order, refusal, throttled};
+use super::database::{self, Store, Wrote};
 use super::drip::{A_BYTE, Content};
 use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
@@ -27,6 +28,7 @@ use super::transcript::{Heard, Spoiled, Transcript};
 use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
+use crate::database::{Access, DatabaseError, Databases, NoDatabases, Query, Table};
 
 /// How often the record notes the time, in the world outside.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -65,6 +67,8 @@ struct Shared {
 
 struct Inner {
     state: WorldState,
+    /// The customer's database, if there is one.
+    store: Option<Store>,
     record: Record,
     told: usize,
     /// Set once the record cannot be written: from then on nothing may change.
@@ -84,6 +88,7 @@ impl World {
         let speed = setup.speed.unwrap_or(scenario.speed).max(1.0);
         let transcript = setup.transcript.as_deref().map(Transcript::open).transpose()?;
         let mut state = WorldState::new(Arc::new(scenario.clone()));
+        let mut store = scenario.world.database.as_ref().map(Store::open).transpose().map_err(io::Error::other)?;
         let mut left = Left::default();
         let record = Record::open(record, |line| {
             if left.last.is_none() {
@@ -91,6 +96,13 @@ impl World {
             }
             match &line.entry {
                 Entry::Asked(asked) => state.apply(line.at, asked),
+                Entry::Wrote(wrote) => {
+                    state.advance(line.at);
+                    if let Some(store) = &mut store {
+                        store.catch_up(&state).map_err(io::Error::other)?;
+                        store.again(wrote);
+                    }
+                }
                 Entry::Opened { .. } | Entry::Continued { .. } | Entry::Tick | Entry::Happened(_) | Entry::Stopped => {
                     state.advance(line.at);
                 }
@@ -100,7 +112,7 @@ impl World {
         })?;
         let told = state.happenings.len();
         let begins = left.continue_at(&state);
-        let mut inner = Inner { state, record, told, broken: None };
+        let mut inner = Inner { state, store, record, told, broken: None };
         if left.last.is_none() {
             inner.told = 0;
             let opened = Entry::Opened { scenario: scenario.scenario.clone(), digest: scenario.digest.clone() };
@@ -145,6 +157,14 @@ impl World {
     /// Which address is answered where.
     pub fn origins(&self) -> Vec<(String, String)> {
         self.origins.clone()
+    }
+
+    /// The door to the customer's database.
+    pub fn databases(&self) -> Arc<dyn Databases> {
+        if self.shared.lock().store.is_none() {
+            return Arc::new(NoDatabases);
+        }
+        Arc::new(database::Door(Arc::clone(&self.shared) as Arc<dyn database::Keeper>))
     }
 
     /// The secrets of the scenario.
@@ -197,7 +217,9 @@ impl Left {
                 self.speed = Some(*speed);
                 Parting::InTheMiddle
             }
-            Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) => Parting::InTheMiddle,
+            Entry::Opened { .. } | Entry::Tick | Entry::Happened(_) | Entry::Asked(_) | Entry::Wrote(_) => {
+                Parting::InTheMiddle
+            }
         });
     }
 
@@ -309,6 +331,24 @@ fn decide(state: &WorldState, on: StandIn, ask: &Ask) -> (Reply, Option<Why>, Ve
         _ => Some(Why::Rules),
     };
     (Reply::Answer(answer).late(behaviour.slow.0), why, changes)
+}
+
+impl database::Keeper for Shared {
+    fn run(&self, query: &Query, noted: Wrote) -> Result<Table, DatabaseError> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let gone =
+            |_| DatabaseError::Unreachable { reason: "the drill's record is broken".to_owned(), uncertain: true };
+        inner.advance(now).map_err(gone)?;
+        if query.access == Access::Write {
+            let at = inner.state.now;
+            inner.note(at, Entry::Wrote(noted)).map_err(gone)?;
+        }
+        let Inner { state, store, .. } = &mut *inner;
+        let store = store.as_mut().ok_or(DatabaseError::NoStandIn)?;
+        store.catch_up(state)?;
+        store.run(&query.sql, &query.parameters, query.access, query.limits)
+    }
 }
 
 impl Shared {
@@ -468,13 +508,21 @@ async fn read(request: Request<Incoming>) -> Option<(Ask, Heard)> {
         .map(str::to_owned);
     // The base is only there because the parser wants a whole address.
     let address = reqwest::Url::parse("http://stand-in/").and_then(|base| base.join(&head.uri.to_string())).ok();
+    let idempotency_key = head.headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = address.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
     let carried = if bytes.is_empty() {
         Carried::Nothing
     } else {
         serde_json::from_slice(&bytes).map_or(Carried::Unreadable, Carried::Json)
     };
-    let ask = Ask { method: head.method.to_string(), path: head.uri.path().to_owned(), query, bearer, body: carried };
+    let ask = Ask {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query,
+        bearer,
+        idempotency_key,
+        body: carried,
+    };
     Some((ask, Heard { headers: head.headers, body: bytes }))
 }
 

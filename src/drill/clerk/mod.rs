@@ -4,6 +4,7 @@ mod people;
 mod population;
 mod setting;
 
+pub(super) use people::user_id;
 pub(super) use population::{Change, Flow, Population};
 pub use setting::{ClerkEnvironment, ClerkSetting};
 

@@ -340,7 +340,8 @@ impl Filter {
     }
 }
 
-fn user_id(user: User) -> String {
+/// A user's id.
+pub(in crate::drill) fn user_id(user: User) -> String {
     format!("user_drill{:07}", user + 1)
 }
 
@@ -403,6 +404,7 @@ mod tests {
                 query: url.query_pairs().into_owned().collect(),
                 bearer: Some("sk_test_drill".into()),
                 body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
+                ..Ask::default()
             };
             let answer = super::super::answer(&ask, &self.0);
             let asked = Asked {

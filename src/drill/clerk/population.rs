@@ -17,8 +17,6 @@ use crate::base::clock::after;
 /// A user's number, from 0 in the order of creation.
 pub(in crate::drill) type User = u32;
 
-/// How long before the drill each user was made, counted back from the last.
-const BETWEEN_USERS: i64 = 60_000;
 /// How long Clerk locks a user unless told otherwise.
 const LOCKED_FOR: Duration = Duration::from_secs(3600);
 /// The stretch over which requests are counted.
@@ -168,6 +166,8 @@ impl Pace {
 pub(in crate::drill) struct Population {
     pub(super) setting: Arc<ClerkSetting>,
     starts: Timestamp,
+    /// How long after each other users were made before the drill, in milliseconds.
+    between: i64,
     live: Spread,
     old: Spread,
     pending: Spread,
@@ -224,6 +224,7 @@ impl Population {
         let banned = Spread::of(f64::from(setting.banned) / f64::from(setting.users.max(1)));
         let mut population = Self {
             starts,
+            between: i64::try_from(setting.new_user_every.0.as_millis()).unwrap_or(i64::MAX).max(1),
             live,
             old: Spread::of(setting.old_sessions_per_user),
             pending: Spread::of(setting.pending),
@@ -302,8 +303,14 @@ impl Population {
         let back = i64::from(self.setting.users) - i64::from(user);
         match user.checked_sub(self.setting.users) {
             Some(later) => self.signed_up.get(later as usize).copied().unwrap_or_default(),
-            None => self.starts.as_millisecond() - back * BETWEEN_USERS,
+            None => self.starts.as_millisecond() - back.saturating_mul(self.between),
         }
+    }
+
+    /// When each user was made, the oldest first.
+    pub(in crate::drill) fn made(&self) -> Vec<Timestamp> {
+        let made = |user| Timestamp::from_millisecond(self.created_at(user)).unwrap_or(self.starts);
+        (0..self.users()).map(made).collect()
     }
 
     /// When a user last signed in, in milliseconds; `None` for never.

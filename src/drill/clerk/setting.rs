@@ -15,6 +15,8 @@ pub struct ClerkSetting {
     pub environment: ClerkEnvironment,
     /// How many users there are.
     pub users: u32,
+    /// How long after each other they were made; the last one this long before the drill.
+    pub new_user_every: HumanDuration,
     /// How many live sessions a user has, on average.
     pub sessions_per_user: f64,
     /// How many sessions that ended before the drill a user still has in the list, on average.
@@ -80,6 +82,7 @@ impl Default for ClerkSetting {
             instance: "ins_drill".to_owned(),
             environment: ClerkEnvironment::Production,
             users: 1203,
+            new_user_every: HumanDuration(std::time::Duration::from_secs(60)),
             sessions_per_user: 1.3,
             old_sessions_per_user: 0.0,
             pending: 0.0,

@@ -61,6 +61,7 @@ impl Check<'_> {
             (StandIn::Vercel, "vercel"),
             (StandIn::Slack, "slack"),
             (StandIn::Pagerduty, "pagerduty"),
+            (StandIn::Svix, "svix"),
         ] {
             if scenario.plays(stand_in) && !scenario.secrets.contains_key(secret) {
                 let message = format!("the stand-in `{stand_in}` needs the secret `{secret}` to know whom to refuse");

@@ -54,6 +54,8 @@ pub struct Expect {
     pub messages: Option<u32>,
     /// How many alerts are to be left open at PagerDuty.
     pub alerts_open: Option<u32>,
+    /// How many of Clerk's users no webhook may have told of at the end.
+    pub users_untold: Option<usize>,
 }
 
 /// What may be left standing.
@@ -112,6 +114,9 @@ impl Expect {
         }
         if let Some(expected) = self.alerts_open.filter(|expected| *expected != seen.alerts_open) {
             missed.push(format!("{} alerts are open, and {expected} should be", seen.alerts_open));
+        }
+        if let Some(expected) = self.users_untold.filter(|expected| *expected != seen.users_untold) {
+            missed.push(format!("no webhook has told of {} users, and it should be {expected}", seen.users_untold));
         }
         missed
     }

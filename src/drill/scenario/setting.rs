@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::drill::clerk::ClerkSetting;
+use crate::drill::database::DatabaseSetting;
+use crate::drill::svix::SvixSetting;
 use crate::drill::vercel::VercelSetting;
 
 /// How the stand-ins are set up.
@@ -20,6 +22,11 @@ pub struct Setting {
     /// The instance at Clerk.
     #[serde(default)]
     pub clerk: ClerkSetting,
+    /// How its webhooks fare.
+    #[serde(default)]
+    pub svix: SvixSetting,
+    /// The customer's database; none, when it is left out.
+    pub database: Option<DatabaseSetting>,
 }
 
 /// Which family of status page is played.
