@@ -1,7 +1,7 @@
 // @clerk/backend against the stand-in of Clerk's Backend API.
 
 import { createClerkClient } from '@clerk/backend';
-import { assert, refused, step } from './steps.mjs';
+import { assert, refused, step, until } from './steps.mjs';
 
 const { CLERK_URL: apiUrl, CLERK_KEY: secretKey } = process.env;
 const clerk = createClerkClient({ secretKey, apiUrl });
@@ -86,10 +86,13 @@ await step('another key', async () => {
 });
 
 await step('too many requests', async () => {
+  // More at once than the instance takes in ten seconds of its clock, and again while that is not enough.
   let error;
-  for (let count = 0; count < 200 && !error; count += 1) {
-    await clerk.users.getCount().catch((refusal) => (error = refusal));
-  }
+  await until('the instance has had enough', async () => {
+    const many = await Promise.allSettled(Array.from({ length: 120 }, () => clerk.users.getCount()));
+    error = many.find((one) => one.status === 'rejected')?.reason;
+    return error;
+  });
   assert.equal(error?.status, 429);
   assert.ok(error.retryAfter > 0, 'the client finds out how long to wait');
 });
