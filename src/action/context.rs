@@ -95,13 +95,8 @@ impl ActionContext {
     /// Whoever cancels waits for a while, and no longer.
     #[must_use]
     pub fn undisturbed(&self) -> Self {
-        Self {
-            target: self.target.clone(),
-            doors: Arc::clone(&self.doors),
-            checkpoints: Arc::clone(&self.checkpoints),
-            cancel: CancellationToken::new(),
-            delivered: Mutex::default(),
-        }
+        let (doors, checkpoints) = (Arc::clone(&self.doors), Arc::clone(&self.checkpoints));
+        Self::new(self.target.clone(), doors, checkpoints, CancellationToken::new())
     }
 
     /// The run, the step, the try.
@@ -272,6 +267,11 @@ impl ActionContext {
     /// run log masks what it is given, and a mask cannot be undone.
     pub fn conceal(&self, text: &str) -> String {
         self.doors.secrets.conceal(text)
+    }
+
+    /// Is this text what is expected, which may hold references to secrets? The values themselves stay behind the door.
+    pub fn is_expected(&self, text: &str, expected: &str) -> Result<bool, ActionError> {
+        Ok(self.doors.secrets.reveal(expected)? == text)
     }
 
     /// What an earlier try of this step saved.

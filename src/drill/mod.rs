@@ -23,7 +23,7 @@ mod transcript;
 mod vercel;
 mod world;
 
-pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
 pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;

@@ -7,6 +7,7 @@
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command line use all of it")]
 mod support;
+mod sweep;
 mod world;
 
 use std::collections::BTreeMap;

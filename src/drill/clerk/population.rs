@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::observed::WriteKind;
+use super::numbers::{Bits, Pace, Spread, any, count};
 use super::setting::ClerkSetting;
 use crate::base::Timestamp;
 use crate::base::clock::after;
@@ -98,41 +99,12 @@ impl Change {
     }
 }
 
-/// Something that time brings.
+/// Who comes and goes by itself: signs in again, is new, signs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::drill) enum Flow {
-    SignIn,
-    SignUp,
-    SignOut,
-}
-
-/// Numbers spread evenly over others: of `each` there are so many thousandths.
-#[derive(Debug, Clone, Copy)]
-struct Spread {
-    thousandths: u64,
-}
-
-impl Spread {
-    fn of(average: f64) -> Self {
-        // Negative and absurd settings are held to what there can be.
-        Self { thousandths: (average.clamp(0.0, 1_000_000.0) * 1000.0).round() as u64 }
-    }
-
-    /// How many the first `count` have together; also the number of the first one after them.
-    fn before(self, count: u32) -> u32 {
-        u32::try_from(u64::from(count) * self.thousandths / 1000).unwrap_or(u32::MAX)
-    }
-
-    /// Whose is this one?
-    fn whose(self, number: u32) -> u32 {
-        let whose = ((u64::from(number) + 1) * 1000).div_ceil(self.thousandths.max(1)) - 1;
-        u32::try_from(whose).unwrap_or(u32::MAX)
-    }
-
-    /// Is this one among the chosen part?
-    fn takes(self, number: u32) -> bool {
-        self.before(number.saturating_add(1)) > self.before(number)
-    }
+    In,
+    New,
+    Out,
 }
 
 /// A session opened during the drill.
@@ -141,24 +113,6 @@ struct Opened {
     user: User,
     at: i64,
     ended: u32,
-}
-
-/// When something happens again and again.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    every: Option<Duration>,
-    done: u32,
-}
-
-impl Pace {
-    fn of(per_minute: f64) -> Self {
-        let every = (per_minute > 0.0).then(|| Duration::from_secs_f64(60.0 / per_minute.min(1_000_000.0)));
-        Self { every, done: 0 }
-    }
-
-    fn next(&self, starts: Timestamp) -> Option<Timestamp> {
-        Some(after(starts, self.every?.saturating_mul(self.done.saturating_add(1))))
-    }
 }
 
 /// Users and sessions.
@@ -187,34 +141,6 @@ pub(in crate::drill) struct Population {
     paces: [Pace; 3],
     window: i64,
     asked: u32,
-}
-
-/// As many bits as needed; those that nobody set are off.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn get(&self, at: u32) -> bool {
-        self.0.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-
-    fn set(&mut self, at: u32, on: bool) {
-        let word = at as usize / 64;
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        if on {
-            self.0[word] |= 1 << (at % 64);
-        } else {
-            self.0[word] &= !(1 << (at % 64));
-        }
-    }
-
-    /// How many are on here and off there.
-    fn beyond(&self, other: &Self) -> u32 {
-        let there = |at: usize| other.0.get(at).copied().unwrap_or(0);
-        self.0.iter().enumerate().map(|(at, word)| (word & !there(at)).count_ones()).sum()
-    }
 }
 
 impl Population {
@@ -464,7 +390,7 @@ impl Population {
 
     /// When time next brings somebody.
     pub(in crate::drill) fn next_due(&self) -> Option<(Timestamp, Flow)> {
-        let flows = [Flow::SignIn, Flow::SignUp, Flow::SignOut];
+        let flows = [Flow::In, Flow::New, Flow::Out];
         let due = self.paces.iter().zip(flows).filter_map(|(pace, flow)| Some((pace.next(self.starts)?, flow)));
         due.min_by_key(|(at, _)| *at)
     }
@@ -475,24 +401,24 @@ impl Population {
         let number = pace.done;
         pace.done += 1;
         match flow {
-            Flow::SignIn if open && self.users() > 0 => {
+            Flow::In if open && self.users() > 0 => {
                 let user = any(number, 1, self.users());
                 if !self.banned.get(user) && self.locked_until(user, now).is_none() {
                     self.open(user, now);
                 }
             }
-            Flow::SignUp if open => {
+            Flow::New if open => {
                 self.signed_up.push(now.as_millisecond());
                 self.open(self.users() - 1, now);
             }
-            Flow::SignOut if !self.ended.is_empty() => {
+            Flow::Out if !self.ended.is_empty() => {
                 let session = any(number, 2, u32::try_from(self.ended.len()).unwrap_or(u32::MAX));
                 if self.ended[session as usize] == 0 {
                     self.by_itself.set(session, true);
                     self.end(Session::Live(session), now);
                 }
             }
-            Flow::SignIn | Flow::SignUp | Flow::SignOut => {}
+            Flow::In | Flow::New | Flow::Out => {}
         }
     }
 
@@ -517,18 +443,6 @@ impl Population {
         let window = now.as_second().div_euclid(WINDOW);
         (window == self.window && self.asked >= limit).then(|| (window + 1) * WINDOW - now.as_second())
     }
-}
-
-fn count<T>(found: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(found.count()).unwrap_or(u32::MAX)
-}
-
-/// Some number below `limit`, the same for the same `number` and `salt`: `SplitMix64`.
-fn any(number: u32, salt: u64, limit: u32) -> u32 {
-    let mut mixed = (u64::from(number) + salt * 0x1_0000_0000).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    u32::try_from((mixed ^ (mixed >> 31)) % u64::from(limit.max(1))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -580,8 +494,7 @@ mod tests {
         let setting = ClerkSetting { users: 100_000, banned: 1000, ..ClerkSetting::default() };
         let population = population(setting);
         assert_eq!(population.ended.len(), 130_000);
-        let bytes =
-            population.ended.len() * 4 + (population.banned.0.len() + population.banned_at_the_start.0.len()) * 8;
+        let bytes = population.ended.len() * 4 + population.banned.bytes() + population.banned_at_the_start.bytes();
         assert!(bytes < 1_000_000, "{bytes}");
     }
 

@@ -7,8 +7,8 @@ use super::one::{ClerkSweepFailure, Tally};
 use crate::action::{ActionError, ErrorKind};
 use crate::base::Timestamp;
 
-/// More failures than these are not kept: a sweep that fails so often is given up.
-pub(super) const MOST_FAILED: usize = 1000;
+/// More failures than these are not kept: they stand in every checkpoint, and a sweep that fails so often is given up.
+pub(super) const MOST_FAILED: usize = 200;
 
 /// How far it is. A checkpoint follows each page of users; whoever goes on repeats at most one of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

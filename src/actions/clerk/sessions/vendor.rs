@@ -17,6 +17,9 @@ pub(super) struct OneSession {
     pub(super) updated_at: i64,
 }
 
+/// Something that happens before a request is answered.
+type Happens = Box<dyn FnMut(&Seen, &mut State) + Send>;
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) banned: Vec<bool>,
@@ -28,7 +31,7 @@ pub(super) struct State {
     pub(super) faults: Vec<Fault>,
     pub(super) environment: &'static str,
     /// What happens before a request is answered.
-    pub(super) before: Option<Box<dyn FnMut(&Seen, &mut State) + Send>>,
+    pub(super) before: Option<Happens>,
     counts: BTreeMap<usize, u32>,
 }
 

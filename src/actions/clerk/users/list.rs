@@ -254,7 +254,7 @@ mod tests {
 
     fn row(number: usize) -> Value {
         json!({
-            "id": format!("user_{number:04}"), "banned": number % 2 == 0, "locked": false, "created_at": 1771517460000i64,
+            "id": format!("user_{number:04}"), "banned": number.is_multiple_of(2), "locked": false, "created_at": 1771517460000i64,
             "last_sign_in_at": null, "last_active_at": 1771459200000i64, "username": "ada", "first_name": "Ada",
             "last_name": "Lovelace", "email_addresses": [{ "email_address": "ada@example.com" }], "added_later": 1
         })
