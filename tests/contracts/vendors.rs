@@ -119,6 +119,9 @@ fn unlisted(on: StandIn, method: &str, path: &str) -> Option<&'static str> {
         (StandIn::Vercel, "PATCH" | "GET", ["v1", "edge-config", ..]) => {
             Some("the file has no Edge Config; the request is written after the vendor's own SDK")
         }
+        (StandIn::Svix, "PATCH", ["api", "v1", "app", _, "endpoint", _]) => {
+            Some("the file has no change of an endpoint; the request is written after the vendor's own clients")
+        }
         _ => None,
     }
 }
