@@ -33,6 +33,7 @@ mod runs;
 mod schema;
 mod secrets;
 mod stale;
+mod stand_ins;
 mod support;
 mod testing;
 mod undo;

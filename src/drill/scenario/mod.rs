@@ -98,6 +98,18 @@ pub enum StandIn {
 }
 
 impl StandIn {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Clerk,
+        Self::ClerkFrontend,
+        Self::StatusPage,
+        Self::Vercel,
+        Self::App,
+        Self::Svix,
+        Self::Slack,
+        Self::Pagerduty,
+    ];
+
     /// The name in a scenario file.
     pub fn name(self) -> &'static str {
         match self {
