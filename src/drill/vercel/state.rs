@@ -161,8 +161,12 @@ pub(in crate::drill) enum Change {
     Moved { kind: MoveKind, to: String },
     /// A rolling release goes to everybody.
     Completed { id: String },
-    /// Items of the Edge Config are there, or are different; `null` where one is gone.
-    EdgeConfigSet { items: BTreeMap<String, Option<Value>> },
+    /// Items of the Edge Config are there or different, and others are gone. A `null` is a value like any other.
+    EdgeConfigSet {
+        set: BTreeMap<String, Value>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<String>,
+    },
 }
 
 /// The project at one moment.
@@ -558,12 +562,10 @@ impl State {
                 self.complete(id, now);
                 WriteKind::RollingCompleted
             }
-            Change::EdgeConfigSet { items } => {
-                for (key, value) in items {
-                    match value {
-                        Some(value) => drop(self.edge_items.insert(key.clone(), value.clone())),
-                        None => drop(self.edge_items.shift_remove(key)),
-                    }
+            Change::EdgeConfigSet { set, removed } => {
+                self.edge_items.extend(set.clone());
+                for key in removed {
+                    self.edge_items.shift_remove(key);
                 }
                 WriteKind::EdgeConfigSet
             }

@@ -304,6 +304,18 @@ fn an_edge_config_is_read_and_changed_item_by_item() {
 }
 
 #[test]
+fn a_null_in_an_edge_config_is_a_value_that_a_record_keeps() {
+    let mut desk = Desk::set_up("edge_config: { id: ecfg_1 }");
+    let items = json!({ "items": [{ "operation": "upsert", "key": "until", "value": null }] });
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", items).0, 200);
+    let change = Change::EdgeConfigSet { set: [("until".to_owned(), Value::Null)].into(), removed: Vec::new() };
+    let line = serde_json::to_string(&change).unwrap();
+    assert_eq!(serde_json::from_str::<Change>(&line).unwrap(), change, "{line}");
+    assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/item/until", Value::Null).1["value"], Value::Null);
+    assert_eq!(desk.0.left_standing().len(), 1);
+}
+
+#[test]
 fn the_log_of_a_past_build_says_what_it_said() {
     let mut desk = Desk::set_up("history: [{ ago: 2d }, { ago: 1h, ends: ERROR, log: [matcher changed] }]");
     let (_, events) = desk.ask("GET", "/v3/deployments/dpl_drill0002/events?limit=100", Value::Null);
