@@ -15,6 +15,8 @@ pub mod status;
 pub mod svix;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod vendor_faults;
 pub mod vercel;
 
 use crate::action::Registry;

@@ -49,11 +49,12 @@ pub struct PublicDeed {
 }
 
 /// What each category is called in public. Another one is told as `other`.
-const KINDS: [(&str, &str); 17] = [
+const KINDS: [(&str, &str); 18] = [
     ("clerk-outage", "sign_in_outage"),
     ("clerk-maintenance", "sign_in_maintenance"),
     ("clerk-backend-degraded", "sign_in_degraded"),
-    ("clerk-degraded", "sign_in_degraded"),
+    ("clerk-sign-in-down", "sign_in_degraded"),
+    ("sign-in-only", "sign_in_degraded"),
     ("vendor-reports-trouble", "sign_in_degraded"),
     ("key-problem", "credentials"),
     ("key-compromise", "credentials"),

@@ -26,12 +26,14 @@ mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
 mod proxy;
+mod reconciliation;
 mod records;
 mod reference;
 mod runs;
 mod schema;
 mod secrets;
 mod stale;
+mod stand_ins;
 mod support;
 mod testing;
 mod undo;

@@ -16,8 +16,6 @@ use crate::drill::state::{Change, WorldState};
 /// The application's other instance; its key is none of the drill's.
 const OTHER: &str = "ins_drill_other";
 const OTHER_KEY: &str = "sk_test_drill_of_the_other_instance";
-/// The application's id at Svix.
-const AT_SVIX: &str = "app_drill";
 
 /// What happens to the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,8 +134,8 @@ pub(super) fn refused(ask: &Ask, world: &WorldState, refuses_all: bool) -> Optio
 }
 
 /// A link to Svix's pages.
-pub(super) fn svix_url() -> Answer {
-    let key = json!({ "appId": AT_SVIX, "oneTimeToken": "drill_one_time_token", "region": "us" });
+pub(super) fn svix_url(world: &WorldState) -> Answer {
+    let key = json!({ "appId": world.scenario.world.svix.app, "oneTimeToken": "drill_one_time_token", "region": "us" });
     let url = format!("https://app.svix.com/login#key={}", STANDARD.encode(key.to_string()));
     Answer::json(200, &json!({ "svix_url": url }))
 }
