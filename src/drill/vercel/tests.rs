@@ -39,7 +39,6 @@ impl Desk {
                 .collect(),
             bearer: Some(bearer.into()),
             body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
-            ..Ask::default()
         };
         let answer = answer(&ask, &self.0);
         let asked = Asked {
