@@ -24,6 +24,10 @@ doc:
 drill *runbook:
     {{ if runbook == "" { ".ci/run drill" } else { "cargo run -q --locked -- drill " + runbook } }}
 
+# Requests and stand-ins against the vendors' OpenAPI files, and the vendors' own clients against the stand-ins
+contracts:
+    cargo test -j2 --locked --test contracts --test clients
+
 # The benches
 bench *words:
     cargo bench -j2 --locked {{ words }}

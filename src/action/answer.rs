@@ -86,6 +86,7 @@ fn unfit_fields(body: &Value) -> Option<String> {
 /// The object in an error body that holds message and code.
 fn innermost(body: &Value) -> &Value {
     body.pointer("/errors/0")
+        .filter(|error| error.is_object())
         .or_else(|| body.get("error").filter(|error| error.is_object()))
         .or_else(|| body.get("err").filter(|error| error.is_object()))
         .unwrap_or(body)
@@ -145,6 +146,7 @@ mod tests {
     fn reads_the_error_bodies_of_every_vendor() {
         let clerk = r#"{"errors":[{"message":"a","long_message":"The key is wrong","code":"clerk_key_invalid"}],"clerk_trace_id":"t1"}"#;
         let maintenance = r#"{"shortMessage":"a","longMessage":"Back soon","code":"maintenance_mode"}"#;
+        let pagerduty = r#"{"status":"invalid event","message":"Event object is invalid","errors":["no key"]}"#;
         let vercel = r#"{"error":{"code":"forbidden","message":"Not yours"}}"#;
         let cases = [
             (
@@ -168,6 +170,7 @@ mod tests {
                 ErrorKind::Unauthorized,
                 "403: Not yours (code `forbidden`) | Some(\"forbidden\") None None",
             ),
+            (400, vec![], pagerduty, ErrorKind::Rejected, "400: Event object is invalid | None None None"),
             (429, vec![("retry-after", "7")], "", ErrorKind::RateLimited, "429 | None None Some(7000)"),
             (
                 429,

@@ -269,6 +269,11 @@ impl ActionContext {
         self.doors.secrets.conceal(text)
     }
 
+    /// Is this text what is expected, which may hold references to secrets? The values themselves stay behind the door.
+    pub fn is_expected(&self, text: &str, expected: &str) -> Result<bool, ActionError> {
+        Ok(self.doors.secrets.reveal(expected)? == text)
+    }
+
     /// What an earlier try of this step saved.
     pub fn checkpoint(&self) -> Option<&Value> {
         self.target.checkpoint.as_ref()

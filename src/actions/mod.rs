@@ -15,6 +15,8 @@ pub mod status;
 pub mod svix;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod vendor_faults;
 pub mod vercel;
 
 use crate::action::Registry;
@@ -45,9 +47,19 @@ pub fn builtin() -> Registry {
         .with(clerk::SvixPortal)
         .with(clerk::Application)
         .with(clerk::RotateSecretKey)
+        .with(vercel::EnvList)
+        .with(vercel::EnvGet)
         .with(vercel::EnvSet)
         .with(vercel::EnvRemove)
+        .with(vercel::ProjectFacts)
+        .with(vercel::Deployments)
+        .with(vercel::DeploymentFacts)
         .with(vercel::Redeploy)
+        .with(vercel::Promote)
+        .with(vercel::Rollback)
+        .with(vercel::Cancel)
+        .with(vercel::BuildLog)
+        .with(vercel::EdgeConfigSet)
         .with(slack::Post)
         .with(pagerduty::Trigger)
         .with(pagerduty::Acknowledge)
@@ -129,9 +141,19 @@ mod tests {
             "svix.replay_missing",
             "svix.resend",
             "svix.stats",
+            "vercel.build_log",
+            "vercel.cancel",
+            "vercel.deployment",
+            "vercel.deployments",
+            "vercel.edge_config.set",
+            "vercel.env.get",
+            "vercel.env.list",
             "vercel.env.remove",
             "vercel.env.set",
+            "vercel.project",
+            "vercel.promote",
             "vercel.redeploy",
+            "vercel.rollback",
         ];
         assert_eq!(names, expected);
     }

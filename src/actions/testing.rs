@@ -182,6 +182,14 @@ impl Bench {
         Self::leading_to(Some(format!("http://{address}")), Arc::default())
     }
 
+    /// Surroundings in which every vendor is at this address. No exchange takes longer than two seconds.
+    pub(super) fn at(address: &str) -> Self {
+        let mut doors = doors(Some(address), &[]);
+        doors.http = doors.http.at_speed(1000.0);
+        let (doors, address) = (Arc::new(doors), Some(address.to_owned()));
+        Self { doors, address, notes: Arc::default(), seen: Arc::default(), cancel: CancellationToken::new() }
+    }
+
     fn leading_to(address: Option<String>, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
         let doors = Arc::new(doors(address.as_deref(), &[]));
         Self { doors, address, notes: Arc::default(), seen, cancel: CancellationToken::new() }

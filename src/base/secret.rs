@@ -192,6 +192,11 @@ impl SecretStore {
         Ok(())
     }
 
+    /// Forgets the value of a secret, so that it is asked for again. It stays masked.
+    pub fn forget(&self, name: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Fetches a secret; the second time from memory. One that comes to be during the run is there once it was [put].
     ///
     /// [put]: SecretStore::put

@@ -61,6 +61,20 @@ pub(super) fn runbooks(typed: &OsStr) -> Vec<CompletionCandidate> {
     found.into_iter().filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
 }
 
+/// Scenarios of drills by name.
+pub(super) fn scenarios(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let mut found = Vec::new();
+    for folder in find::folders() {
+        let Ok(entries) = std::fs::read_dir(folder.join("drills")) else { continue };
+        let names = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
+        found.extend(names.filter_map(|name| Some(name.strip_suffix(".yaml")?.to_owned())));
+    }
+    found.sort();
+    found.dedup();
+    found.into_iter().filter(|name| name.starts_with(typed.as_ref())).map(CompletionCandidate::new).collect()
+}
+
 /// Kinds of findings.
 pub(super) fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();

@@ -6,7 +6,7 @@ mod scenarios;
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::base::clock::SystemClock;
 use crate::base::{Clock, Redactor, SecretStore};
-use crate::drill::{KeptScore, Scenario, Score, ScriptedPeople, World};
+use crate::drill::{KeptScore, Scenario, Score, ScriptedPeople, Setup, World};
 use crate::engine::{NoLocks, People};
 use crate::http::Origins;
 use crate::process::NoProcesses;
@@ -70,6 +70,9 @@ pub(super) struct Drill {
     inputs: Inputs,
     #[command(flatten)]
     concurrency: Concurrency,
+    /// Write every request to the stand-ins and their answers to this file, one JSON line each.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    transcript: Option<PathBuf>,
     /// How to print the score.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     format: Output,
@@ -90,10 +93,12 @@ enum Output {
 }
 
 /// How a drill was started, for a drill that is resumed.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Settings {
     speed: Option<f64>,
     ask: bool,
+    #[serde(default)]
+    transcript: Option<PathBuf>,
 }
 
 /// What a drill tells on the way.
@@ -115,12 +120,13 @@ impl Told {
 
 impl Drill {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        if let Some(speed) = self.speed.filter(|speed| !(1.0..=10_000.0).contains(speed)) {
-            return Err(CliError::usage(format!("a speed of {speed} makes no sense; take one from 1 to 10000")));
-        }
-        let settings = Settings { speed: self.speed, ask: self.ask };
+        check_speed(self.speed)?;
+        // A drill may be resumed from another folder.
+        let whole = |file: &PathBuf| std::path::absolute(file).map_err(|error| CliError::file(file, error));
+        let transcript = self.transcript.as_ref().map(whole).transpose()?;
+        let settings = Settings { speed: self.speed, ask: self.ask, transcript };
         if self.all {
-            return game_day::hold(&self, settings);
+            return game_day::hold(&self, &settings);
         }
         let loaded = check::checked(self.runbook.as_deref().unwrap_or_default())?;
         let name = loaded.runbook.name.as_str();
@@ -128,7 +134,7 @@ impl Drill {
         let store = Store::new(env::state_folder());
         let began = std::time::Instant::now();
         let given = self.inputs.values()?;
-        let score = begin(&loaded, &path, given, settings, &self.concurrency, &store, Told::unless(self.quiet))?;
+        let score = begin(&loaded, &path, given, &settings, &self.concurrency, &store, Told::unless(self.quiet))?;
         match self.format {
             Output::Text => super::print(&score.text())?,
             Output::Json => super::print_json(&score)?,
@@ -141,12 +147,20 @@ impl Drill {
     }
 }
 
+/// Refuses a speed that no clock should run at.
+pub(super) fn check_speed(speed: Option<f64>) -> Result<(), CliError> {
+    match speed.filter(|speed| !(1.0..=10_000.0).contains(speed)) {
+        Some(speed) => Err(CliError::usage(format!("a speed of {speed} makes no sense; take one from 1 to 10000"))),
+        None => Ok(()),
+    }
+}
+
 /// Holds a drill of a runbook that was checked, from its beginning.
 fn begin(
     loaded: &Loaded,
     path: &Path,
     given: BTreeMap<String, Value>,
-    settings: Settings,
+    settings: &Settings,
     concurrency: &Concurrency,
     store: &Store,
     told: Told,
@@ -173,7 +187,7 @@ pub(super) fn resume(run: OpenRun, store: &Store, quiet: bool, format: Format) -
     let settings: Settings = serde_json::from_str(&settings)
         .map_err(|error| CliError::Drill(format!("how it was started cannot be read: {error}")))?;
     let first = Event::RunResumed { by: env::user(), locks: Vec::new() };
-    let score = rehearse(run, first, &scenario, settings, store, Told::unless(quiet))?;
+    let score = rehearse(run, first, &scenario, &settings, store, Told::unless(quiet))?;
     match format {
         Format::Text => super::print(&score.text())?,
         Format::Json => super::print_json(&score)?,
@@ -185,12 +199,13 @@ fn rehearse(
     run: OpenRun,
     first: Event,
     scenario: &Scenario,
-    settings: Settings,
+    settings: &Settings,
     store: &Store,
     told: Told,
 ) -> Result<Score, CliError> {
     let folder = run.folder.clone();
-    let world = World::start(scenario, settings.speed, &folder.path().join(WORLD))
+    let setup = Setup { speed: settings.speed, transcript: settings.transcript.clone(), ports: BTreeMap::new() };
+    let world = World::start_as(scenario, &setup, &folder.path().join(WORLD))
         .map_err(|error| CliError::Drill(error.to_string()))?;
     let speed = settings.speed.unwrap_or(scenario.speed);
     let surroundings = surroundings(&run, &world, scenario, speed)?;
@@ -214,7 +229,7 @@ fn rehearse(
         conclude(&ending, state.clone(), &folder, &console)?;
     }
     if let Some(reason) = world.broken() {
-        return Err(CliError::Drill(format!("the world's record cannot be written: {reason}")));
+        return Err(CliError::Drill(format!("what the world saw cannot be written: {reason}")));
     }
     let entries = crate::runlog::read(&folder.log())?;
     let score = Score::of(scenario, &entries, &state, &ending, &world.observed());

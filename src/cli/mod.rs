@@ -32,6 +32,7 @@ mod runs;
 mod schema;
 mod show;
 mod stale;
+mod stand_ins;
 mod terminal;
 mod test;
 mod undo;
@@ -77,6 +78,8 @@ enum Command {
     Run(run::Run),
     /// Rehearse a runbook against stand-ins on this machine. No account is needed.
     Drill(drill::Drill),
+    /// Start the stand-ins of a drill by themselves, for `curl` or a client, until Ctrl-C.
+    StandIns(stand_ins::StandIns),
     /// Run the tests of runbooks: canned results, a clock of their own, and no account.
     Test(test::Test),
     /// List the runbooks that nobody has drilled with success or run lately, and fail when there are any.
@@ -133,6 +136,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diff(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Drill(command) => command.run(),
+        Command::StandIns(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Stale(command) => command.run(),
         Command::Resume(command) => command.run(),

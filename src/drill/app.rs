@@ -104,11 +104,21 @@ fn check(mode: Mode) -> (bool, Value) {
     (ok, json!({ "ok": ok, "status": status, "ms": u64::try_from(ms).unwrap_or(u64::MAX) }))
 }
 
+/// How the Backend API behaves towards a deployment: with a key that is dead, it refuses.
+fn backend_mode(world: &WorldState, env: &BTreeMap<String, String>) -> Mode {
+    let key = env.get("CLERK_SECRET_KEY").filter(|key| !key.is_empty());
+    let is_dead = key.is_some_and(|key| !world.keys.takes(key, world.now));
+    match world.looks(StandIn::Clerk) {
+        Mode::Up | Mode::Maintenance if is_dead => Mode::KeyRefused,
+        mode => mode,
+    }
+}
+
 fn health(world: &WorldState) -> Answer {
     let Some(serving) = world.vercel.serving() else { return refusal(StandIn::App, 404, "", "no deployment serves") };
     let policy = policy(&serving.env, world.now);
     let (frontend_ok, frontend) = check(world.looks(StandIn::ClerkFrontend));
-    let backend_mode = world.looks(StandIn::Clerk);
+    let backend_mode = backend_mode(world, &serving.env);
     let (backend_ok, backend) = check(backend_mode);
     let jwt_key = match serving.env.get("CLERK_JWT_KEY").filter(|key| !key.is_empty()) {
         Some(_) => json!({ "ok": true, "status": null, "ms": 0 }),
@@ -146,7 +156,8 @@ fn health(world: &WorldState) -> Answer {
 
 /// What somebody sees who was signed in when the trouble began.
 fn page(world: &WorldState) -> Answer {
-    let policy = world.vercel.serving().map(|serving| policy(&serving.env, world.now));
+    let serving = world.vercel.serving();
+    let policy = serving.map(|serving| policy(&serving.env, world.now));
     if let Some(policy) = policy.filter(|policy| policy.active) {
         return Answer::page(200, "Shop")
             .header("x-auth-bypass", "true")
@@ -156,7 +167,11 @@ fn page(world: &WorldState) -> Answer {
     // Maintenance leaves the refresh of sessions alone, so whoever is in stays in.
     let frontend = world.looks(StandIn::ClerkFrontend);
     let sessions_refreshed = frontend == Mode::SessionsOnly || check(frontend).0;
-    let (keys_loaded, _) = check(world.looks(StandIn::Clerk));
+    let (keys_loaded, _) = check(match serving {
+        // With the public key at hand, nobody asks for it with the secret one.
+        Some(serving) if !serving.env.contains_key("CLERK_JWT_KEY") => backend_mode(world, &serving.env),
+        _ => world.looks(StandIn::Clerk),
+    });
     if sessions_refreshed && keys_loaded {
         Answer::page(200, "Shop")
     } else {
@@ -216,6 +231,26 @@ mod tests {
             let policy = policy(&env, now);
             assert_eq!(policy.reason.as_deref(), reason, "{values:?}");
             assert_eq!(policy.active, reason.is_none(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_with_a_dead_key_says_so_until_it_has_a_living_one() {
+        let environment = "CLERK_SECRET_KEY: sk_test_drill";
+        for (more, page) in [("", 503), (", CLERK_JWT_KEY: drill", 200)] {
+            let mut world = WorldState::new(Arc::new(scenario(&format!(
+                "world: {{ vercel: {{ project: shop, environment: {{ {environment}{more} }} }} }}\n"
+            ))));
+            let ask = |world: &WorldState, path: &str| {
+                let answer = answer(&Ask { method: "GET".into(), path: path.into(), ..Ask::default() }, world);
+                let body: Value = serde_json::from_str(&answer.content).unwrap_or_default();
+                (answer.status, body["suspect"].clone(), body["checks"]["backend_api"]["status"].clone())
+            };
+            assert_eq!(ask(&world, "/api/clerk-health"), (200, Value::Null, json!(200)));
+            let now = world.now;
+            world.keys.change(&crate::drill::clerk::KeyChange::Rotated { grace_hours: 0 }, now);
+            assert_eq!(ask(&world, "/api/clerk-health"), (503, json!("secret_key"), json!(401)));
+            assert_eq!(ask(&world, "/dashboard").0, page, "{more}");
         }
     }
 

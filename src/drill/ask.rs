@@ -144,6 +144,23 @@ pub(super) enum Reply {
 }
 
 impl Reply {
+    /// The answer in it, if there is one.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) | Self::Late(_, answer) | Self::Drips(answer) => Some(answer),
+            Self::Closed | Self::Reset | Self::Hangs => None,
+        }
+    }
+
+    /// Names the content's type as Clerk does: its client takes data for text when anything follows.
+    pub(super) fn name_plainly(&mut self) {
+        if let Self::Answer(answer) | Self::Late(_, answer) | Self::Drips(answer) = self
+            && answer.content_type.starts_with("application/json;")
+        {
+            answer.content_type = "application/json";
+        }
+    }
+
     /// The status that reaches the other side.
     pub(super) fn status(&self) -> Option<u16> {
         match self {

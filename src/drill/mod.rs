@@ -19,10 +19,11 @@ mod slack;
 mod state;
 mod status_page;
 mod svix;
+mod transcript;
 mod vercel;
 mod world;
 
-pub use clerk::{ClerkEnvironment, ClerkSetting};
+pub use clerk::{ClerkEnvironment, ClerkSetting, KeysByHand};
 pub use database::{DatabaseSetting, UsersTable};
 pub use observed::{Happening, LeftStanding, Observed, Refused, Said, Sessions, Why, Window, WriteKind};
 pub use people::ScriptedPeople;
@@ -32,5 +33,6 @@ pub use scenario::{
 };
 pub use score::{Gates, KeptScore, Score};
 pub use svix::SvixSetting;
+pub use transcript::{Answering, Asking, Exchange};
 pub use vercel::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
-pub use world::World;
+pub use world::{Setup, World};

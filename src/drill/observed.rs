@@ -57,6 +57,8 @@ pub enum WriteKind {
     Promoted,
     /// The project was rolled back.
     RolledBack,
+    /// A new secret key was made, and the old ones end.
+    KeyRotated,
     /// A session was revoked by itself.
     SessionRevoked,
     /// Users were banned, by one request.

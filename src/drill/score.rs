@@ -115,6 +115,14 @@ impl Score {
             }
             Some(_) | None => {}
         }
+        let category = events.iter().rev().find_map(|recorded| match &recorded.event {
+            Event::Decided { outputs, .. } => outputs.get("category").and_then(|word| word.as_str()),
+            _ => None,
+        });
+        if let Some(expected) = scenario.expect.category.as_deref().filter(|expected| category != Some(expected)) {
+            let named = category.map_or("nothing".to_owned(), |category| format!("`{category}`"));
+            missed.push(format!("`decide` should have named `{expected}`, and named {named}"));
+        }
         missed.extend(refused_requests.iter().cloned());
         Self {
             drill: true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::clerk::{self, Flow, Population};
+use super::clerk::{self, Flow, KeyChange, Keys, Population};
 use super::observed::{Happening, LeftStanding, Refused, Why, Window, WriteKind};
 use super::scenario::{Behaviour, Mode, PageState, Scenario, StandIn};
 use super::svix::{self, Mail};
@@ -25,6 +25,8 @@ pub(super) enum Change {
     Pagerduty(pagerduty::Change),
     /// Something about the webhooks that Svix carries.
     Svix(svix::Change),
+    /// Something about the keys of Clerk's instance.
+    Keys(KeyChange),
     /// Something of the project at Vercel. Its variants stand in records without a word of the vendor, so it comes last.
     #[serde(untagged)]
     Vercel(vercel::Change),
@@ -75,6 +77,8 @@ pub(super) struct WorldState {
     pub(super) refused: Vec<Refused>,
     pub(super) happenings: Vec<Happening>,
     seen_by_faults: Vec<u32>,
+    /// The keys of Clerk's instance.
+    pub(super) keys: Keys,
     /// Clerk's users and their sessions.
     pub(super) people: Population,
     pub(super) slack: slack::State,
@@ -112,6 +116,7 @@ impl WorldState {
             mail,
             slack: slack::State::default(),
             pagerduty: pagerduty::State::default(),
+            keys: Keys::new(&scenario.world.clerk, &scenario.secrets),
             scenario: Arc::clone(&scenario),
         };
         world.watch_sign_in();
@@ -251,6 +256,9 @@ impl WorldState {
             self.vercel.pushed(app, self.now);
             told.push("somebody pushes to the production branch".to_owned());
         }
+        if let Some(done) = &moment.clerk_keys {
+            told.extend(self.keys.by_hand(done, &scenario.secrets, self.now));
+        }
         self.tell(moment.note.clone().unwrap_or_else(|| told.join(", ")));
         self.watch_sign_in();
     }
@@ -278,6 +286,10 @@ impl WorldState {
             Change::Svix(change) => {
                 self.mail.change(change, self.now, &self.people.made());
                 change.kind()
+            }
+            Change::Keys(change) => {
+                self.keys.change(change, self.now);
+                WriteKind::KeyRotated
             }
             Change::Vercel(change) => self.vercel.change(change, self.now),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::observed::{Observed, Why};
 use super::record::{Entry, Record, check_script};
 use super::scenario::{FaultAnswer, Mode, Scenario, StandIn};
 use super::state::{Asked, WorldState};
+use super::transcript::{Heard, Spoiled, Transcript};
 use super::{app, clerk, clerk_frontend, faults, pagerduty, slack, status_page, svix, vercel};
 use crate::base::clock::{ScaledClock, after, until};
 use crate::base::{Clock, Secret, Timestamp};
@@ -44,8 +45,20 @@ pub struct World {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How a world is started, where it is not as usual.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// How many times as fast as the world's the clock runs, instead of the scenario's own.
+    pub speed: Option<f64>,
+    /// The ports that stand-ins listen at; those that are not named take any that is free.
+    pub ports: BTreeMap<StandIn, u16>,
+    /// The file that every exchange is written to.
+    pub transcript: Option<PathBuf>,
+}
+
 /// What the stand-ins share.
 struct Shared {
+    transcript: Option<Transcript>,
     clock: ScaledClock,
     inner: Mutex<Inner>,
     /// Wakes the timekeeper when a request brought something new to wait for.
@@ -67,7 +80,13 @@ impl World {
     ///
     /// `speed` overrides the scenario's own. The time while nobody ran the drill is not counted.
     pub fn start(scenario: &Scenario, speed: Option<f64>, record: &Path) -> io::Result<Self> {
-        let speed = speed.unwrap_or(scenario.speed).max(1.0);
+        Self::start_as(scenario, &Setup { speed, ..Setup::default() }, record)
+    }
+
+    /// Like [`World::start`], and sets up as told.
+    pub fn start_as(scenario: &Scenario, setup: &Setup, record: &Path) -> io::Result<Self> {
+        let speed = setup.speed.unwrap_or(scenario.speed).max(1.0);
+        let transcript = setup.transcript.as_deref().map(Transcript::open).transpose()?;
         let mut state = WorldState::new(Arc::new(scenario.clone()));
         let mut store = scenario.world.database.as_ref().map(Store::open).transpose().map_err(io::Error::other)?;
         let mut left = Left::default();
@@ -106,7 +125,8 @@ impl World {
         let mut origins = Vec::new();
         for (origin, stand_in) in &scenario.stand_ins {
             if !listeners.contains_key(stand_in) {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let listener =
+                    TcpListener::bind((Ipv4Addr::LOCALHOST, setup.ports.get(stand_in).copied().unwrap_or(0)))?;
                 listener.set_nonblocking(true)?;
                 listeners.insert(*stand_in, listener);
             }
@@ -120,7 +140,7 @@ impl World {
             listeners.into_iter().map(open).collect::<io::Result<Vec<_>>>()?
         };
         let clock = ScaledClock::new(begins, speed);
-        let shared = Arc::new(Shared { clock, inner: Mutex::new(inner), changed: watch::Sender::new(()) });
+        let shared = Arc::new(Shared { transcript, clock, inner: Mutex::new(inner), changed: watch::Sender::new(()) });
         let (stop, stopped) = oneshot::channel();
         let everyone = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("drill-world".to_owned()).spawn(move || {
@@ -231,19 +251,23 @@ impl Inner {
     }
 
     /// Deals with a request: decides, notes, then changes the state. What cannot be noted does not happen.
-    fn deal_with(&mut self, on: StandIn, ask: &Ask, now: Timestamp) -> Reply {
+    fn deal_with(&mut self, on: StandIn, ask: &Ask, now: Timestamp) -> (Reply, Spoiled) {
         if self.advance(now).is_err() || self.broken.is_some() {
-            return Reply::Closed;
+            return (Reply::Closed, Spoiled(true));
         }
-        let (reply, why, changes) = decide(&self.state, on, ask);
+        let (mut reply, why, changes) = decide(&self.state, on, ask);
+        if matches!(on, StandIn::Clerk | StandIn::ClerkFrontend) {
+            reply.name_plainly();
+        }
+        let spoiled = matches!(why, Some(Why::Fault | Why::Mode));
         let (method, path) = (ask.method.clone(), ask.path.clone());
         let asked = Asked { on, method, path, status: reply.status(), why, changes };
         let at = self.state.now;
         if self.note(at, Entry::Asked(asked.clone())).is_err() {
-            return Reply::Closed;
+            return (Reply::Closed, Spoiled(true));
         }
         self.state.apply(at, &asked);
-        reply
+        (reply, Spoiled(spoiled))
     }
 }
 
@@ -410,11 +434,19 @@ impl Shared {
         }
     }
 
+    /// Writes an exchange into the transcript, where there is one.
+    fn tell(&self, on: StandIn, ask: &Ask, heard: &Heard, reply: &Reply, spoiled: Spoiled) {
+        let Some(transcript) = &self.transcript else { return };
+        if let Err(error) = transcript.write(self.clock.now(), on, ask, heard, reply, spoiled) {
+            self.lock().broken = Some(error.kind());
+        }
+    }
+
     /// Serves one request. An error closes the connection without an answer.
     async fn serve(&self, on: StandIn, request: Request<Incoming>) -> Result<Response<Content>, NoAnswer> {
         let answer = match read(request).await {
-            Some(ask) => {
-                let (reply, sooner) = {
+            Some((ask, heard)) => {
+                let ((reply, spoiled), sooner) = {
                     let mut inner = self.lock();
                     let due = inner.state.next_due();
                     let reply = inner.deal_with(on, &ask, self.clock.now());
@@ -423,6 +455,7 @@ impl Shared {
                 if sooner {
                     self.changed.send_replace(());
                 }
+                self.tell(on, &ask, &heard, &reply, spoiled);
                 match reply {
                     Reply::Answer(answer) => answer,
                     Reply::Late(by, answer) => {
@@ -464,7 +497,7 @@ impl NoAnswer {
 }
 
 /// Reads a request; `None` when it is too large or breaks off.
-async fn read(request: Request<Incoming>) -> Option<Ask> {
+async fn read(request: Request<Incoming>) -> Option<(Ask, Heard)> {
     let (head, body) = request.into_parts();
     let bytes = Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes();
     let bearer = head
@@ -482,14 +515,15 @@ async fn read(request: Request<Incoming>) -> Option<Ask> {
     } else {
         serde_json::from_slice(&bytes).map_or(Carried::Unreadable, Carried::Json)
     };
-    Some(Ask {
+    let ask = Ask {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query,
         bearer,
         idempotency_key,
         body: carried,
-    })
+    };
+    Some((ask, Heard { headers: head.headers, body: bytes }))
 }
 
 fn respond(answer: &Answer, content: Content) -> Response<Content> {

@@ -1,7 +1,7 @@
 //! Has the secrets at hand that come to be during a run: from memory, from the step that gave them, from a person.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ pub(super) struct Lack {
     pub prompt: Option<String>,
     pub secrets: Arc<SecretStore>,
     pub people: Arc<dyn People>,
+    /// Where it is noted that a person typed it.
+    pub typed: Arc<Mutex<BTreeSet<String>>>,
     /// One is fetched at a time: nobody is asked twice for the same, and no key is looked up twice.
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -80,7 +82,11 @@ impl Lack {
         };
         let asked = AskedSecret { name: self.name.clone(), step: self.step, prompt, because: because.clone() };
         match self.people.ask_secret(asked).await {
-            Some(secret) => Ok(self.secrets.put(&self.name, secret)?),
+            Some(secret) => {
+                self.secrets.put(&self.name, secret)?;
+                self.typed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name);
+                Ok(())
+            }
             None => Err(cannot("it is asked for at a terminal, and nobody can be asked here; run it at one")),
         }
     }

@@ -4,6 +4,7 @@ mod calls;
 mod constant;
 mod gates;
 mod kinds;
+mod late;
 mod leaks;
 mod loops;
 mod names;
@@ -64,6 +65,7 @@ fn check_part(key: &str, loaded: &Loaded, called: &BTreeMap<String, Loaded>, reg
             checker.step(section, id, step);
         }
     }
+    checker.late_secrets();
     checker.locks();
     checker.given();
     checker.reach();
@@ -386,6 +388,17 @@ impl Checker<'_> {
                     format!("`{uses}` takes the secret `{name}`, which is not declared"),
                 )
                 .help = Some(format!("declare it: `secrets: {{ {name}: {{ env: {variable} }} }}`"));
+            }
+            let at_with: Vec<String> = with_at.iter().map(|part| (*part).to_owned()).collect();
+            if let Some((message, help)) = self.too_early(&Place { section, id, path: &at_with }, &name) {
+                let named = full(&[with_at, &["secret"]].concat());
+                let path = if self.loaded.has(&named.iter().map(String::as_str).collect::<Vec<_>>()) {
+                    named
+                } else {
+                    full(at)
+                };
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                self.error(&path, Code::SecretTooEarly, message).help = Some(help);
             }
             self.used_secrets.insert(name);
         }

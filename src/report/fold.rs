@@ -29,8 +29,8 @@ pub(super) struct Fold {
     measures: Vec<MeasureRow>,
     /// Tries that failed and were made again, with the last reason.
     retried: BTreeMap<StepPath, (u32, String)>,
-    category: Option<(Timestamp, String)>,
-    severity: Option<String>,
+    category: Option<Named>,
+    severity: Option<Named>,
     first_decision: Option<Timestamp>,
     ended: Option<Timestamp>,
     incident: Incident,
@@ -84,15 +84,9 @@ impl Fold {
             }
             Event::Decided { outputs, .. } => {
                 self.first_decision.get_or_insert(at);
-                if let Some(category) = outputs.get("category").map(words::brief) {
-                    // Whoever comes to the same again has not named it.
-                    if self.category.as_ref().is_none_or(|(_, known)| *known != category) {
-                        self.category = Some((at, category));
-                    }
-                }
-                if let Some(severity) = outputs.get("severity") {
-                    self.severity = Some(words::brief(severity));
-                }
+                let depth = recorded.event.step().map_or(0, |step| step.as_str().matches('/').count());
+                take_named(&mut self.category, outputs.get("category"), depth, at);
+                take_named(&mut self.severity, outputs.get("severity"), depth, at);
             }
             Event::GateOpened { step, prompt, expires, .. } => {
                 self.settle_gate(step, at, "withdrawn");
@@ -248,8 +242,8 @@ impl Fold {
             runbook: runbook.name.to_string(),
             title: runbook.title.clone().unwrap_or_else(|| runbook.name.to_string()),
             drill: state.drill().map(str::to_owned),
-            category: self.category.as_ref().map(|(_, category)| category.clone()),
-            severity: self.severity.clone().or_else(|| written.as_ref().map(words::brief)),
+            category: self.category.as_ref().map(|named| named.word.clone()),
+            severity: self.severity.as_ref().map(|named| named.word.clone()).or(written.as_ref().map(words::brief)),
             by,
             started,
             ended: self.ended,
@@ -301,10 +295,49 @@ fn span(from: Timestamp, to: Timestamp) -> HumanDuration {
     HumanDuration(clock::until(from, to))
 }
 
+/// A word that a `decide` gave.
+struct Named {
+    word: String,
+    at: Timestamp,
+    /// In how many calls the `decide` stands.
+    depth: usize,
+}
+
+/// Takes a word, if there is one. What a runbook decides goes before what one that it calls decides.
+fn take_named(known: &mut Option<Named>, word: Option<&serde_json::Value>, depth: usize, at: Timestamp) {
+    let Some(word) = word.map(words::brief) else { return };
+    match known {
+        Some(known) if known.depth < depth => {}
+        // Whoever comes to the same again has not named it.
+        Some(known) if known.word == word => known.depth = depth,
+        _ => *known = Some(Named { word, at, depth }),
+    }
+}
+
 /// The files of the runbooks that a plan calls.
 fn called_files(plan: &Plan) -> Vec<CalledFile> {
     let digest = |name: &str| plan.source_digest_of(name).cloned();
     let called = plan.runbooks().skip(1);
     let known = called.filter_map(|(file, runbook)| Some((file, digest(runbook.name.as_str())?)));
     known.map(|(file, source)| CalledFile { file: file.to_owned(), source }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_runbook_decides_goes_before_what_one_that_it_calls_decides() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut known = None;
+        let told =
+            [("a", 1, 10), ("b", 1, 20), ("b", 0, 30), ("c", 1, 40), ("d", 0, 50)].map(|(word, depth, second)| {
+                take_named(&mut known, Some(&json!(word)), depth, at(second));
+                known.as_ref().map(|named| (named.word.clone(), named.at.as_second())).unwrap()
+            });
+        assert_eq!(told.map(|(word, second)| format!("{word} {second}")), ["a 10", "b 20", "b 20", "b 20", "d 50"]);
+        take_named(&mut known, None, 0, at(60));
+        assert_eq!(known.unwrap().word, "d");
+    }
 }

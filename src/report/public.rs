@@ -49,19 +49,24 @@ pub struct PublicDeed {
 }
 
 /// What each category is called in public. Another one is told as `other`.
-const KINDS: [(&str, &str); 13] = [
+const KINDS: [(&str, &str); 18] = [
     ("clerk-outage", "sign_in_outage"),
     ("clerk-maintenance", "sign_in_maintenance"),
     ("clerk-backend-degraded", "sign_in_degraded"),
-    ("clerk-degraded", "sign_in_degraded"),
+    ("clerk-sign-in-down", "sign_in_degraded"),
+    ("sign-in-only", "sign_in_degraded"),
     ("vendor-reports-trouble", "sign_in_degraded"),
     ("key-problem", "credentials"),
     ("key-compromise", "credentials"),
     ("middleware-failure", "application_errors"),
     ("session-issues", "signed_out"),
-    ("session-problem", "signed_out"),
+    ("sessions-ended", "signed_out"),
     ("mass-logout", "signed_out"),
+    ("origins", "signed_out"),
+    ("wrong-instance", "credentials"),
     ("webhook-backlog", "late_updates"),
+    ("endpoint-disabled", "late_updates"),
+    ("no-svix-access", "late_updates"),
     ("none", NOTHING),
 ];
 /// What a false alarm is called.

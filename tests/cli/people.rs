@@ -10,14 +10,14 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::support::{Place, until};
 
 /// A terminal with a run in it.
-struct Screen {
+pub(crate) struct Screen {
     keyboard: File,
     shown: Arc<Mutex<String>>,
     child: std::process::Child,
 }
 
 impl Screen {
-    fn of(place: &Place, arguments: &[&str]) -> Self {
+    pub(crate) fn of(place: &Place, arguments: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -40,15 +40,30 @@ impl Screen {
         Self { keyboard, shown, child }
     }
 
-    fn waits_for(&self, words: &str) {
+    pub(crate) fn waits_for(&self, words: &str) {
         until(words, || self.shown.lock().unwrap().contains(words));
     }
 
-    fn types(&mut self, line: &str) {
+    pub(crate) fn types(&mut self, line: &str) {
         self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    fn ends(mut self) -> (Option<i32>, String) {
+    /// How often these words were shown.
+    pub(crate) fn count(&self, words: &str) -> usize {
+        self.shown.lock().unwrap().matches(words).count()
+    }
+
+    /// Does the terminal show what is typed?
+    pub(crate) fn echoes(&self) -> bool {
+        rustix::termios::tcgetattr(&self.keyboard).unwrap().local_modes.contains(rustix::termios::LocalModes::ECHO)
+    }
+
+    /// The process that runs in it.
+    pub(crate) fn child(&mut self) -> &mut std::process::Child {
+        &mut self.child
+    }
+
+    pub(crate) fn ends(mut self) -> (Option<i32>, String) {
         let mut code = None;
         until("the run ends", || {
             code = self.child.try_wait().unwrap();

@@ -12,8 +12,8 @@ use crate::http::Request;
 /// Asks the Frontend API for a token of a session that does not exist. One that says so could refresh those that do; a
 /// broken one says something else. Nothing is changed by it, although it is a `POST`.
 ///
-/// That an unknown session is answered with 401 or 404, also by a fail-over for sessions alone, is inferred from the
-/// Frontend API's own specification; no account was asked.
+/// That an unknown session is refused as the caller's mistake (a 4xx with a reason), also by a fail-over for sessions alone,
+/// is inferred from the Frontend API's own specification; no account was asked.
 #[derive(Debug)]
 pub struct SessionRefresh;
 
@@ -91,7 +91,8 @@ impl Action for SessionRefresh {
                 Ok(response) => {
                     output.status = Some(response.status);
                     // It knows its sessions: this one is none of them, or there is nobody to give a token to.
-                    if matches!(response.status, 401 | 404 | 422) && response.json().is_some() {
+                    let refused = matches!(response.status, 400..=407 | 409..=428 | 430..=499);
+                    if refused && response.json().is_some() {
                         output.good += 1;
                         output.elapsed_ms = Some(millis(response.elapsed));
                     } else {
@@ -139,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_that_knows_no_such_session_would_refresh_others() {
-        for status in [401, 404, 422] {
+        for status in [400, 401, 403, 404, 422] {
             let bench = Bench::with(move |_| unknown(status)).await;
             let output = SessionRefresh.run(&bench.cx(), params(json!({}))).await.unwrap();
             assert_eq!((output.works, output.status, output.reason), (true, Some(status), None));
@@ -154,7 +155,7 @@ mod tests {
     async fn every_other_answer_is_a_finding() {
         for (answer, _) in faults() {
             let told = format!("{answer:?}");
-            if told.contains("401") {
+            if [401, 403, 409].iter().any(|status| told.contains(&format!("status: {status}"))) {
                 continue;
             }
             let bench = Bench::with(move |_| answer.clone()).await;

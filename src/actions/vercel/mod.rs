@@ -2,19 +2,32 @@
 
 mod deployments;
 mod domain;
+mod edge_config;
 mod env;
 mod watch;
 
-pub use deployments::{Redeploy, RedeployTarget, VercelRedeployOutput, VercelRedeployParams};
+pub use deployments::{
+    BuildLog, Cancel, DeploymentFacts, Deployments, ListedDeployment, LogLine, Redeploy, RedeployTarget, Rolling,
+    VercelBuildLogOutput, VercelBuildLogParams, VercelCancelOutput, VercelCancelParams, VercelDeploymentOutput,
+    VercelDeploymentParams, VercelDeploymentsOutput, VercelDeploymentsParams, VercelRedeployOutput,
+    VercelRedeployParams,
+};
+pub use domain::{
+    DomainMove, ProjectFacts, Promote, Rollback, VercelProjectOutput, VercelProjectParams, VercelPromoteOutput,
+    VercelPromoteParams, VercelRollbackOutput, VercelRollbackParams,
+};
+pub use edge_config::{EdgeConfigSet, VercelEdgeConfigSetOutput, VercelEdgeConfigSetParams};
 pub use env::{
-    EnvRemove, EnvSet, EnvTarget, EnvType, VercelEnvRemoveOutput, VercelEnvRemoveParams, VercelEnvSetOutput,
-    VercelEnvSetParams,
+    EnvGet, EnvList, EnvRemove, EnvSet, EnvTarget, EnvTargets, EnvType, Existing, ListedVariable, VercelEnvGetOutput,
+    VercelEnvGetParams, VercelEnvListOutput, VercelEnvListParams, VercelEnvRemoveOutput, VercelEnvRemoveParams,
+    VercelEnvSetOutput, VercelEnvSetParams,
 };
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::action::{ActionContext, ActionError, ErrorKind, Need};
+use crate::base::Timestamp;
 use crate::http::{Limit, Request, path_segment};
 
 const BASE: &str = "https://api.vercel.com";
@@ -136,6 +149,11 @@ struct Vercel<'c> {
 impl<'c> Vercel<'c> {
     fn new(cx: &'c ActionContext, scope: Scope<'c>, secret: &str) -> Result<Self, ActionError> {
         scope.check()?;
+        Self::of_team(cx, scope, secret)
+    }
+
+    /// For what is not asked about by its project.
+    fn of_team(cx: &'c ActionContext, scope: Scope<'c>, secret: &str) -> Result<Self, ActionError> {
         Ok(Self { cx, scope, key: cx.secret(secret)? })
     }
 
@@ -185,6 +203,11 @@ fn is_passing(error: &ActionError) -> bool {
             | ErrorKind::Network
             | ErrorKind::InvalidResponse
     )
+}
+
+/// A time as Vercel writes it, in milliseconds, as text (RFC 3339, UTC).
+fn moment(millis: i64) -> Option<String> {
+    Timestamp::from_millisecond(millis).ok().map(|at| at.to_string())
 }
 
 fn default_secret() -> String {

@@ -30,7 +30,7 @@ struct Runbook {
 }
 
 /// Holds every drill that is wanted, and prints how they went.
-pub(super) fn hold(drill: &Drill, settings: Settings) -> Result<Exit, CliError> {
+pub(super) fn hold(drill: &Drill, settings: &Settings) -> Result<Exit, CliError> {
     let began = Instant::now();
     let (runbooks, strays) = find_all(drill.runbook.as_deref())?;
     let is_wanted = |runbook: &Runbook, scenario: &scenarios::Scenario| {

@@ -1,11 +1,14 @@
 //! Clerk's Backend API: whose key it is, how often it may be asked, and who answers.
 
 mod filter;
+mod keys;
 mod numbers;
 mod people;
 mod population;
 mod setting;
 
+pub use keys::KeysByHand;
+pub(super) use keys::{KeyChange, Keys};
 pub(super) use people::user_id;
 pub(super) use population::{Change, Flow, Population};
 pub use setting::{ClerkEnvironment, ClerkSetting};
@@ -27,16 +30,13 @@ pub(super) fn key_set() -> Value {
 
 /// Answers a request.
 pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
-    let refused_key = world.mode(StandIn::Clerk) == Mode::KeyRefused;
-    let known = world.scenario.secrets.get("clerk");
-    match &ask.bearer {
-        None => return no(401, "authentication_invalid", "A secret key is needed."),
-        Some(bearer) if refused_key || Some(bearer) != known => {
-            return no(401, "clerk_key_invalid", "The secret key is not valid.");
-        }
-        Some(_) => {}
+    if keys::is_platform(&ask.path) {
+        return keys::platform(ask, world);
     }
-    let key = known.map_or("", String::as_str);
+    if let Some(refused) = keys::refused(ask, world, world.mode(StandIn::Clerk) == Mode::KeyRefused) {
+        return refused;
+    }
+    let key = ask.bearer.as_deref().unwrap_or_default();
     if ask.path != FREE
         && let Some(seconds) = world.people.throttled_for(key, world.now)
     {
@@ -55,13 +55,14 @@ pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
                 "workspace_id": "ws_drill",
             }),
         ),
+        ("POST", ["v1", "webhooks", "svix_url"]) => keys::svix_url(world),
         _ => people::answer(ask, world).unwrap_or_else(|| no(404, "resource_not_found", "There is no such resource.")),
     }
 }
 
 /// Does this request count against the instance's limit?
 pub(super) fn is_counted(path: &str, status: Option<u16>) -> bool {
-    path != FREE && status.is_some_and(|status| status != 429)
+    path != FREE && !keys::is_platform(path) && status.is_some_and(|status| status != 429)
 }
 
 /// A refusal in Clerk's shape.

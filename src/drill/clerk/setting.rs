@@ -13,6 +13,12 @@ pub struct ClerkSetting {
     pub instance: String,
     /// What kind of instance it is.
     pub environment: ClerkEnvironment,
+    /// The id of the application that the instance belongs to, as the Platform API knows it.
+    pub application: String,
+    /// Has the workspace access to the Platform API? Otherwise that answers 403.
+    pub platform: bool,
+    /// More keys of the instance, by their names among `secrets`: those of others who use it.
+    pub other_keys: Vec<String>,
     /// How many users there are.
     pub users: u32,
     /// How long after each other they were made; the last one this long before the drill.
@@ -81,6 +87,9 @@ impl Default for ClerkSetting {
         Self {
             instance: "ins_drill".to_owned(),
             environment: ClerkEnvironment::Production,
+            application: "app_drill".to_owned(),
+            platform: true,
+            other_keys: Vec::new(),
             users: 1203,
             new_user_every: HumanDuration(std::time::Duration::from_secs(60)),
             sessions_per_user: 1.3,

@@ -74,6 +74,7 @@ impl Check<'_> {
             }
         }
         self.setting(scenario);
+        self.keys(scenario);
         self.timeline(&scenario.timeline);
         for fault in &scenario.faults {
             self.fault(scenario, fault);
@@ -99,6 +100,19 @@ impl Check<'_> {
                 self.say(span_of(&app.project), Code::UnknownProject, message, format!("write `{}`", vercel.project));
             }
             (None | Some(_), None | Some(_)) => {}
+        }
+    }
+
+    /// Keys are named as the scenario's secrets are.
+    fn keys(&mut self, scenario: &Scenario) {
+        let by_hand = scenario.timeline.iter().filter_map(|moment| moment.clerk_keys.as_ref());
+        let named = by_hand.flat_map(|done| done.add.iter().chain(&done.delete));
+        for name in named.chain(&scenario.world.clerk.other_keys) {
+            if !scenario.secrets.contains_key(name) {
+                let names: Vec<&str> = scenario.secrets.keys().map(String::as_str).collect();
+                let message = format!("the scenario has no secret `{name}`");
+                self.say(self.word(name), Code::UnknownSecret, message, known(name, &names));
+            }
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Expect {
     pub sessions_left: Option<u32>,
     /// How many requests the vendors may have refused because there were too many.
     pub throttled_at_most: Option<u32>,
+    /// Which category the last `decide` that names one is to name.
+    pub category: Option<String>,
     /// How many messages are to be posted in Slack.
     pub messages: Option<u32>,
     /// How many alerts are to be left open at PagerDuty.

@@ -38,7 +38,7 @@ pub(super) fn explain(source: &Arc<Source>, error: &YamlError) -> Diagnostic {
     }
 }
 
-pub(super) fn known(wrong: &str, expected: &[&'static str]) -> String {
+pub(super) fn known(wrong: &str, expected: &[&str]) -> String {
     match nearest(wrong, expected.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", expected.join(", ")),

@@ -9,6 +9,7 @@ use serde_yaml::Spanned;
 
 use super::StandIn;
 use crate::base::HumanDuration;
+use crate::drill::clerk::KeysByHand;
 use crate::drill::vercel::Serves;
 
 /// How a stand-in behaves.
@@ -138,6 +139,8 @@ pub struct Moment {
     pub slack: Option<Behaviour>,
     /// PagerDuty from then on.
     pub pagerduty: Option<Behaviour>,
+    /// What somebody does with the keys of Clerk's instance in its dashboard.
+    pub clerk_keys: Option<KeysByHand>,
     /// The status page from then on.
     pub status_page: Option<PageChange>,
     /// Somebody pushes to the production branch, and Vercel builds that: what the application is with it.

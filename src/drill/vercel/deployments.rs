@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::state::{Change, Deployment, Stage};
-use super::{Api, Outcome, bad, fields, millis, no, not_found, object, text};
+use super::{Api, Outcome, bad, fields, millis, no, not_found, object, shape, text};
 use crate::base::Timestamp;
 use crate::drill::ask::Answer;
 use crate::drill::scenario::StandIn;
@@ -88,7 +88,7 @@ impl Api<'_> {
         if let Some(fields) = row.as_object_mut() {
             fields.shift_remove("id");
         }
-        row
+        shape::listed(row)
     }
 
     pub(super) fn can_be_rolled_back_to(&self, deployment: &Deployment) -> bool {
@@ -169,12 +169,16 @@ impl Api<'_> {
         // The answer shows the deployment as it will be found, so it is made on a copy of the world first.
         let mut then = self.world.clone();
         then.vercel.change(&change, self.world.now);
-        let made = then.vercel.deployments.last().map(|made| Api { world: &then, ..*self }.shown(made));
+        let made = then
+            .vercel
+            .deployments
+            .last()
+            .map(|made| shape::deployment(Api { world: &then, ..*self }.shown(made), self.owner()));
         Ok(Answer::json(200, &made.unwrap_or_default()).changing([change]))
     }
 
     pub(super) fn deployment(&self, id: &str) -> Outcome {
-        Ok(Answer::json(200, &self.shown(self.known(id)?)))
+        Ok(Answer::json(200, &shape::deployment(self.shown(self.known(id)?), self.owner())))
     }
 
     pub(super) fn aliases(&self, id: &str) -> Outcome {
@@ -208,7 +212,12 @@ impl Api<'_> {
             lines.reverse();
         }
         let limit = self.ask.query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
-        let row = |(at, kind, line): &(Timestamp, &str, &str)| json!({ "type": kind, "created": millis(*at), "payload": { "deploymentId": deployment.id, "text": line } });
+        let row = |(at, kind, line): &(Timestamp, &str, &str)| {
+            let (at, id) = (millis(*at), format!("{}{}", millis(*at), line.len()));
+            json!({ "type": kind, "created": at, "payload": {
+                "id": id, "serial": id, "date": at, "deploymentId": deployment.id, "text": line,
+            } })
+        };
         Ok(Answer::json(200, &lines.iter().take(limit).map(row).collect::<Vec<_>>().into()))
     }
 
@@ -222,6 +231,7 @@ impl Api<'_> {
             }
         }
         let cancelled = Deployment { stage: Stage::Canceled, ..deployment.clone() };
-        Ok(Answer::json(200, &self.shown(&cancelled)).changing([Change::Cancelled { id: deployment.id.clone() }]))
+        let shown = shape::deployment(self.shown(&cancelled), self.owner());
+        Ok(Answer::json(200, &shown).changing([Change::Cancelled { id: deployment.id.clone() }]))
     }
 }

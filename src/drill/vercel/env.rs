@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::setting::ListShape;
 use super::state::{Change, EnvKind, EnvRow, Target};
-use super::{Api, Outcome, bad, fields, millis, no, text};
+use super::{Api, Outcome, bad, fields, millis, no, shape, text};
 use crate::drill::ask::Answer;
 
 /// The longest comment on a variable.
@@ -247,7 +247,7 @@ fn opened(row: &EnvRow) -> Value {
 }
 
 fn shown_row(row: &EnvRow, value: &str, decrypted: bool) -> Value {
-    json!({
+    shape::variable(json!({
         "id": row.id,
         "key": row.key,
         "value": value,
@@ -259,5 +259,5 @@ fn shown_row(row: &EnvRow, value: &str, decrypted: bool) -> Value {
         "updatedAt": millis(row.updated),
         "configurationId": row.integration,
         "gitBranch": row.branch,
-    })
+    }))
 }

@@ -1,10 +1,12 @@
 //! Vercel's REST API, as far as a runbook needs it: one project, its environment, its deployments and its domain.
 
+mod around;
 mod deployments;
 mod domain;
 mod edge_config;
 mod env;
 mod setting;
+mod shape;
 mod state;
 
 pub use setting::{EdgeConfig, EndpointLimit, ListShape, Past, Plan, Serves, Variable, VercelSetting};
@@ -56,8 +58,7 @@ fn route(ask: &Ask, world: &WorldState) -> Outcome {
     }
     let segments = ask.segments();
     if let ("GET", ["v2", "user"]) = (ask.method.as_str(), segments.as_slice()) {
-        let user = json!({ "id": "user_drill", "email": "drill@example.com", "username": "drill", "name": "Drill" });
-        return Ok(Answer::json(200, &json!({ "user": user })));
+        return Ok(Answer::json(200, &json!({ "user": shape::user() })));
     }
     let Some(setting) = &world.scenario.world.vercel else { return Err(not_found("Project")) };
     let api = Api { ask, world, setting };
@@ -82,7 +83,7 @@ fn route(ask: &Ask, world: &WorldState) -> Outcome {
         ("GET", ["v1", "edge-config", id, "items"]) => api.edge_items(id),
         ("GET", ["v1", "edge-config", id, "item", key]) => api.edge_item(id, key),
         ("PATCH", ["v1", "edge-config", id, "items"]) => api.edge_set(id),
-        _ => Err(not_found("The requested API endpoint was")),
+        _ => api.around().unwrap_or_else(|| Err(not_found("The requested API endpoint was"))),
     }
 }
 
@@ -145,15 +146,14 @@ impl Api<'_> {
 
     fn project(&self, project: &str) -> Outcome {
         self.in_project(project)?;
-        let targets = self
-            .world
-            .vercel
-            .serving()
-            .map_or_else(|| json!({}), |serving| json!({ "production": self.shown(serving) }));
+        let targets = self.world.vercel.serving().map_or_else(
+            || json!({}),
+            |serving| json!({ "production": shape::target(self.shown(serving), self.owner()) }),
+        );
         let body = json!({
             "id": self.project_id(),
             "name": self.setting.project,
-            "accountId": self.setting.team.as_deref().unwrap_or("user_drill"),
+            "accountId": self.owner(),
             "targets": targets,
             "autoAssignCustomDomains": self.setting.auto_alias,
             "lastRollbackTarget": self.world.vercel.pinned.as_ref().map(|id| json!({ "id": id })),
@@ -172,7 +172,12 @@ impl Api<'_> {
             "paused": false,
             "ssoProtection": null,
         });
-        Ok(Answer::json(200, &body))
+        Ok(Answer::json(200, &shape::project(body)))
+    }
+
+    /// Whose the project is.
+    fn owner(&self) -> &str {
+        self.setting.team.as_deref().unwrap_or("user_drill")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Begins what the log holds the intention of: tries, undos and looks, each on a task of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 use tokio::task::{AbortHandle, JoinError};
@@ -116,6 +116,7 @@ impl Embedded {
                 prompt: late.prompt.clone(),
                 secrets: Arc::clone(&self.parts.doors.secrets),
                 people: Arc::clone(&self.parts.people),
+                typed: Arc::clone(&self.typed),
                 turn: Arc::clone(&self.fetching),
             });
         }
@@ -176,6 +177,20 @@ impl Embedded {
         });
         self.supplying.insert(path.clone(), handle);
         false
+    }
+
+    /// A key that was refused may have been typed wrongly: before the next try it is asked for again.
+    pub(super) fn distrust_typed(&self, path: &StepPath) {
+        let state = &self.parts.state;
+        let (Does::Action { uses, .. }, Some(names)) = (&self.written(path).does, state.secrets_of(path)) else {
+            return;
+        };
+        let params = state.record(path).and_then(|record| record.params.as_ref()).map(Kept::value).unwrap_or_default();
+        let contract = self.action(uses).map(|action| action.contract());
+        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in taken(contract.as_ref(), names, &params, None).iter().filter(|name| typed.remove(name.as_str())) {
+            self.parts.doors.secrets.forget(name);
+        }
     }
 
     /// The secrets of a step are there, or cannot be had.

@@ -5,7 +5,7 @@ mod letters;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -110,6 +110,8 @@ pub struct Embedded {
     probing: BTreeMap<StepPath, Asked>,
     /// Steps that cannot begin before a secret is there which is being fetched.
     supplying: BTreeMap<StepPath, AbortHandle>,
+    /// Secrets that a person typed.
+    typed: Arc<Mutex<BTreeSet<String>>>,
     /// Held by whoever fetches a secret.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
@@ -161,6 +163,7 @@ impl Embedded {
             asked: BTreeMap::new(),
             probing: BTreeMap::new(),
             supplying: BTreeMap::new(),
+            typed: Arc::default(),
             fetching: Arc::default(),
         }
     }
@@ -494,6 +497,9 @@ impl Embedded {
             }
             Err(error) => AttemptResult::Failed { error: self.masked(error) },
         };
+        if matches!(&result, AttemptResult::Failed { error } if error.kind == ErrorKind::Unauthorized) {
+            self.distrust_typed(&step);
+        }
         let (result, met) = match &result {
             AttemptResult::Succeeded { outputs } => {
                 let rendering = Rendering::new(&self.parts.state, &step, now);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Checker;
+use super::names::Place;
 use crate::base::diagnostic::nearest;
 use crate::base::{Code, Elsewhere, StepId};
 use crate::runbook::{Call, InputProblem, Templated, call_key};
@@ -94,6 +95,12 @@ impl Checker<'_> {
         let loaded = self.loaded;
         for (theirs, ours) in &call.secrets {
             if loaded.names("secrets").any(|known| known == ours) {
+                let place = Place { section, id, path: &[] };
+                if let Some((message, help)) = self.too_early(&place, ours) {
+                    let at = self.secret_path(section, id, theirs);
+                    let at: Vec<&str> = at.iter().map(String::as_str).collect();
+                    self.error(&at, Code::SecretTooEarly, message).help = Some(help);
+                }
                 continue;
             }
             let help = known_names(ours, loaded.names("secrets"), "secret");

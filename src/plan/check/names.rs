@@ -210,6 +210,9 @@ impl<'l> Checker<'l> {
                 if let Some(where_to) = no_secret_here(place, step) {
                     return Err(Refusal::leak(leak_words(place, step), where_to));
                 }
+                if let Some((message, help)) = second.and_then(|name| self.too_early(place, name)) {
+                    return Err(Refusal { code: Code::SecretTooEarly, ..Refusal::whole(message, help) });
+                }
                 if !reference.alone {
                     let help = "write `{{ secrets.NAME }}` alone between its braces, with text around it if need be";
                     return Err(Refusal::whole("a secret cannot be worked on", help));
@@ -368,7 +371,7 @@ impl<'l> Checker<'l> {
     }
 
     /// Has `wanted` ended, one way or another, whenever the step at `place` begins?
-    fn is_upstream(&self, place: &Place<'_>, wanted: &StepId) -> bool {
+    pub(super) fn is_upstream(&self, place: &Place<'_>, wanted: &StepId) -> bool {
         let runbook = &self.loaded.runbook;
         if place.section == "finally" && runbook.steps.contains_key(wanted) {
             return true;

@@ -22,7 +22,7 @@ impl Fold {
         };
         KeyTimes {
             detected,
-            decided: self.category.as_ref().map(|(at, _)| *at).or(self.first_decision),
+            decided: self.category.as_ref().map(|named| named.at).or(self.first_decision),
             mitigated,
             restored,
             to_mitigate: mitigated.map(|at| span(detected, at)),

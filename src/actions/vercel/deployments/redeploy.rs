@@ -6,18 +6,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::domain::{Project, rolling};
+use super::super::domain::{Project, Way, rolling};
 use super::super::watch::Watch;
 use super::super::{Scope, Vercel, default_secret, id_segment, typed};
-use super::{Progress, RedeployTarget, progress};
+use super::progress::{Progress, is_over, progress};
+use super::{Filter, RedeployTarget};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 use crate::base::clock::until;
 use crate::base::{HumanDuration, Timestamp};
+use crate::http::Request;
 
 /// How long an undo waits for the roll-back; Vercel's own command line waits as long.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(180);
 /// How far Vercel's clock may be behind ours when we look for our own deployment.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// How long a deployment that is ready may wait for its domains before it is promoted by hand.
+const ALIAS_PATIENCE: Duration = Duration::from_secs(180);
 /// How many pages of deployments to look through for our own.
 const MOST_PAGES: usize = 10;
 
@@ -44,6 +48,20 @@ pub struct VercelRedeployParams {
     /// How long to wait until customers reach the new deployment. Builds may take 45 minutes.
     #[serde(default = "default_deadline")]
     pub deadline: HumanDuration,
+    /// What to do where the project gives new deployments to a share of the customers first.
+    #[serde(default)]
+    pub rolling: Rolling,
+}
+
+/// What to do about a rolling release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rolling {
+    /// Deploy nothing: only a share of the customers would have it.
+    #[default]
+    Refuse,
+    /// Give it to everybody as soon as it is ready.
+    Complete,
 }
 
 fn default_deadline() -> HumanDuration {
@@ -75,11 +93,34 @@ struct Remembered {
     /// The deployment that was made, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deployment: Option<String>,
+    /// Deployments of this step that were built and could not be given the domain: dead ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dead: Vec<String>,
 }
 
 impl VercelRedeployParams {
     fn scope(&self) -> Scope<'_> {
         Scope { project: &self.project, team: self.team.as_deref() }
+    }
+}
+
+/// The requests. Plans show them and runs send them.
+impl Scope<'_> {
+    fn create_deployment(&self, name: &str, from: &str, target: RedeployTarget, key: &str) -> Request {
+        let mut body = json!({ "name": name, "deploymentId": from });
+        if let (RedeployTarget::Production, Some(fields)) = (target, body.as_object_mut()) {
+            // Vercel knows `production` by name; without a name it deploys a preview.
+            fields.insert("target".to_owned(), json!("production"));
+        }
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("meta".to_owned(), json!({ "action": "redeploy", "runbookRun": key }));
+        }
+        self.request("POST", "/v13/deployments").query("forceNew", "1").json(body)
+    }
+
+    fn complete_rolling(&self, project: &str, id: &str) -> Request {
+        let path = format!("/v1/projects/{project}/rolling-release/complete");
+        self.request("POST", &path).json(json!({ "canaryDeploymentId": id }))
     }
 }
 
@@ -97,7 +138,8 @@ impl Action for Redeploy {
         let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
         let watch = Watch::new(cx, params.deadline.0);
         let project: Project = vercel.read(vercel.scope.get_project()).await?;
-        if params.target == RedeployTarget::Production && !project.rolling_release.is_null() {
+        let rolls = params.target == RedeployTarget::Production && !project.rolling_release.is_null();
+        if rolls && params.rolling == Rolling::Refuse {
             return Err(rolling(&project.name));
         }
         let mut remembered = remembered(cx, &project, params.target).await?;
@@ -117,7 +159,16 @@ impl Action for Redeploy {
         };
         remembered.deployment = Some(id.clone());
         cx.save_checkpoint(json!(remembered)).await?;
-        let url = vercel.see_through(watch, &id, params.target).await?;
+        let seen = vercel.see_through(&watch, &id, &params).await;
+        if let Err(error) = &seen
+            && error.kind == ErrorKind::Failed
+        {
+            // It will never serve: the next try makes another one.
+            remembered.dead.push(id.clone());
+            remembered.deployment = None;
+            cx.save_checkpoint(json!(remembered)).await?;
+        }
+        let url = seen?;
         Ok(VercelRedeployOutput {
             deployment: id,
             url,
@@ -137,7 +188,9 @@ impl Action for Redeploy {
         let mut intents = vec![
             Intent::from(&scope.get_project()),
             Intent::note(format!("takes the {} deployment that serves now as the source", target.as_str())),
-            Intent::from(&scope.list_deployments(":project_id", target, ":start")),
+            Intent::from(
+                &scope.list_deployments(":project_id", &[Filter::Target(target.as_str()), Filter::Since(":start")]),
+            ),
             Intent::note("and only where this step has made no deployment yet:"),
             Intent::from(&scope.create_deployment(":project_name", ":serving_deployment", target, ":run/:step")),
             Intent::note(format!("until it serves, for at most {}:", params.deadline)),
@@ -145,8 +198,12 @@ impl Action for Redeploy {
         ];
         if target == RedeployTarget::Production {
             intents.push(Intent::note("and only where the project does not assign its domains by itself:"));
-            intents.push(Intent::from(&scope.promote(":project_id", ":id")));
+            intents.push(Intent::from(&scope.move_domain(":project_id", ":id", Way::Promote)));
             intents.push(Intent::note("and reads the project until the domains have moved"));
+            if params.rolling == Rolling::Complete {
+                intents.push(Intent::note("and where the project has a rolling release, gives it to everybody:"));
+                intents.push(Intent::from(&scope.complete_rolling(":project_id", ":id")));
+            }
         }
         intents
     }
@@ -172,9 +229,7 @@ impl Action for Redeploy {
             return Ok(Undone { summary: format!("{previous} serves already"), left: Vec::new() });
         }
         let watch = Watch::new(cx, ROLLBACK_DEADLINE);
-        let request = vercel.scope.roll_back(&id_segment(&project.id)?, &id_segment(previous)?);
-        watch.insist(cx, || vercel.call(request.clone())).await?;
-        vercel.alias_moved(&watch, previous, "rollback").await?;
+        vercel.point_domain(&watch, previous, Way::Rollback, None).await?;
         let left = format!(
             "project `{}` stays pinned to {previous}: new deployments reach no customers until one is promoted",
             project.name
@@ -201,8 +256,13 @@ async fn remembered(cx: &ActionContext, project: &Project, target: RedeployTarge
         let reason = format!("project `{}` has no {} deployment to deploy anew", project.name, target.as_str());
         return Err(ActionError::new(ErrorKind::Rejected, reason));
     };
-    let remembered =
-        Remembered { previous: previous.to_owned(), project: project.id.clone(), since: cx.now(), deployment: None };
+    let remembered = Remembered {
+        previous: previous.to_owned(),
+        project: project.id.clone(),
+        since: cx.now(),
+        deployment: None,
+        dead: Vec::new(),
+    };
     cx.save_checkpoint(json!(remembered)).await?;
     Ok(remembered)
 }
@@ -215,43 +275,44 @@ impl Vercel<'_> {
         target: RedeployTarget,
     ) -> Result<Option<String>, ActionError> {
         let since = remembered.since.as_millisecond() - i64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(0);
-        let mut page = self.scope.list_deployments(&remembered.project, target, &since.to_string());
+        let since = since.to_string();
+        let base = [Filter::Target(target.as_str()), Filter::Since(&since)];
+        let mut until: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let url = page.url.clone();
-            let answer = self.call(page).await?;
-            let Some(deployments) = answer.get("deployments").and_then(Value::as_array) else {
-                return Err(ActionError::invalid_response(format!("{url} answered without `deployments`")));
-            };
-            let own = deployments.iter().find(|deployment| {
-                let key = deployment.pointer("/meta/runbookRun").and_then(Value::as_str);
-                key == Some(self.cx.target().key.as_str()) && !matches!(progress(deployment), Progress::Over(_))
+            let mut filters = base.to_vec();
+            filters.extend(until.as_deref().map(Filter::Until));
+            let (rows, next) = self.page_of_deployments(&remembered.project, &filters).await?;
+            let own = rows.iter().find(|row| {
+                row.meta("runbookRun") == Some(self.cx.target().key.as_str())
+                    && !remembered.dead.contains(&row.uid)
+                    && !is_over(row.state())
             });
-            if let Some(id) = own.and_then(|own| own.get("uid").or_else(|| own.get("id"))).and_then(Value::as_str) {
-                return Ok(Some(id.to_owned()));
+            if let Some(own) = own {
+                return Ok(Some(own.uid.clone()));
             }
-            let Some(next) = answer.pointer("/pagination/next").and_then(Value::as_u64) else { return Ok(None) };
-            page = self
-                .scope
-                .list_deployments(&remembered.project, target, &since.to_string())
-                .query("until", next.to_string());
+            let Some(next) = next else { return Ok(None) };
+            until = Some(next);
         }
         // Thousands of deployments since this step began: to make one more could be to make it twice.
         Err(ActionError::invalid_response("Vercel's list of deployments does not end"))
     }
 
     /// Watches a deployment until customers reach it; promotes it where the project does not. Returns its address.
-    async fn see_through(&self, watch: Watch, id: &str, target: RedeployTarget) -> Result<String, ActionError> {
+    async fn see_through(&self, watch: &Watch, id: &str, params: &VercelRedeployParams) -> Result<String, ActionError> {
         let segment = id_segment(id)?;
+        let production = params.target == RedeployTarget::Production;
         let mut told = String::new();
+        let mut assigning_since: Option<Timestamp> = None;
         loop {
             let request = self.scope.get_deployment(&segment);
             let deployment = watch.insist(self.cx, || self.call(request.clone())).await?;
-            let url = || deployment.get("url").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let url = deployment.get("url").and_then(Value::as_str).unwrap_or_default().to_owned();
             let progress = progress(&deployment);
             let words = match &progress {
                 Progress::Underway(state) => state.clone(),
                 Progress::Assigning => "READY, its domains are being assigned".to_owned(),
                 Progress::Staged => "READY, waiting to be promoted".to_owned(),
+                Progress::Rolling => "READY, reaching a share of the customers".to_owned(),
                 Progress::Serving => "READY, serving".to_owned(),
                 Progress::Over(reason) => {
                     let page = deployment.get("inspectorUrl").and_then(Value::as_str).unwrap_or("the dashboard");
@@ -264,25 +325,52 @@ impl Vercel<'_> {
                 told.clone_from(&words);
             }
             match progress {
-                Progress::Serving => return Ok(url()),
-                Progress::Staged if target == RedeployTarget::Production => {
-                    self.promote(&watch, &segment).await?;
-                    return Ok(url());
+                Progress::Serving => return Ok(url),
+                Progress::Staged if production => {
+                    self.promote_own(watch, id, "the project does not assign its domains by itself").await?;
+                    return Ok(url);
                 }
-                Progress::Assigning if target == RedeployTarget::Production => {
-                    let project = self.project(&watch).await?;
-                    if !project.rolling_release.is_null() {
-                        return Err(rolling(&project.name));
-                    }
+                Progress::Assigning if production => {
+                    let since = *assigning_since.get_or_insert_with(|| self.cx.now());
+                    let project = self.project(watch).await?;
                     if project.is_pinned() {
-                        self.promote(&watch, &segment).await?;
-                        return Ok(url());
+                        self.promote_own(watch, id, "the project does not assign its domains by itself").await?;
+                        return Ok(url);
+                    }
+                    if until(since, self.cx.now()) >= ALIAS_PATIENCE {
+                        let why = format!("its domains have not come in {}", HumanDuration(ALIAS_PATIENCE));
+                        self.promote_own(watch, id, &why).await?;
+                        return Ok(url);
                     }
                 }
-                Progress::Staged => return Ok(url()),
+                Progress::Rolling if params.rolling == Rolling::Complete => self.complete_own(watch, &segment).await?,
+                Progress::Rolling => {
+                    let project = self.project(watch).await?;
+                    let mut error = rolling(&project.name);
+                    error.kind = ErrorKind::Failed;
+                    return Err(error);
+                }
+                Progress::Staged => return Ok(url),
                 Progress::Assigning | Progress::Underway(_) | Progress::Over(_) => {}
             }
             watch.pause(self.cx, &format!("deployment {id} is {words}")).await?;
+        }
+    }
+
+    async fn promote_own(&self, watch: &Watch, id: &str, why: &str) -> Result<(), ActionError> {
+        self.cx.progress(format!("promotes {id}: {why}"));
+        self.point_domain(watch, id, Way::Promote, None).await
+    }
+
+    /// Gives the rolling release to everybody.
+    async fn complete_own(&self, watch: &Watch, id: &str) -> Result<(), ActionError> {
+        let project = self.project(watch).await?;
+        self.cx.progress(format!("completes the rolling release of {id}"));
+        let request = self.scope.complete_rolling(&id_segment(&project.id)?, id);
+        match watch.insist(self.cx, || self.call(request.clone())).await {
+            // Somebody else completed it, or our own answer was lost: the next look tells.
+            Err(error) if error.status == Some(409) => Ok(()),
+            completed => completed.map(drop),
         }
     }
 }
@@ -328,14 +416,18 @@ mod tests {
                         return self.create.remove(0);
                     }
                     assert!(seen.query.contains("forceNew=1"));
-                    self.project["targets"]["production"]["id"] = json!("dpl_new");
                     self.made = Some(json!({ "uid": "dpl_new", "state": "BUILDING", "meta": seen.body["meta"] }));
                     Answer::json(200, &json!({ "id": "dpl_new", "url": "shop-new.vercel.app", "readyState": "QUEUED" }))
                 }
+                "POST /v1/projects/prj_1/rolling-release/complete" => Answer::json(200, &json!({})),
                 "GET /v13/deployments/dpl_new" => {
                     let place = self.polls.min(self.states.len() - 1);
                     self.polls += 1;
-                    self.states[place].clone()
+                    let state = self.states[place].clone();
+                    if format!("{state:?}").contains("PROMOTED") {
+                        self.project["targets"]["production"]["id"] = json!("dpl_new");
+                    }
+                    state
                 }
                 _ => {
                     let (kind, id) = match line.as_str() {
@@ -421,6 +513,8 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Unauthorized);
         let output = Redeploy.run(&bench.again(), params()).await.unwrap();
         assert_eq!(output.previous, "dpl_old");
+        let output = Redeploy.run(&bench.again(), params()).await.unwrap();
+        assert_eq!(output.previous, "dpl_old", "although the new one serves by now");
         assert_eq!(bench.lines().iter().filter(|line| line.starts_with("POST")).count(), 1);
     }
 
@@ -449,10 +543,7 @@ mod tests {
             ),
             (with(json!({ "checksConclusion": "failed" })), "failed its checks"),
             (with(json!({ "checks": { "deployment-alias": { "state": "failed" } } })), "failed its checks"),
-            (
-                with(json!({ "readySubstate": "ROLLING", "aliasAssigned": true })),
-                "serves a share of the customers only",
-            ),
+            (with(json!({ "readySubstate": "ROLLING", "aliasAssigned": true })), "a share of the customers only"),
         ] {
             let bench = bench(World::new(vec![is("BUILDING"), last])).await;
             let error = Redeploy.run(&bench.cx(), params()).await.unwrap_err();
@@ -475,6 +566,39 @@ mod tests {
             Redeploy.run(&bench.cx(), params()).await.unwrap();
             assert!(bench.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
         }
+    }
+
+    #[tokio::test]
+    async fn domains_that_do_not_come_are_fetched_by_a_promote() {
+        let bench = bench(World::new(vec![is("READY")])).await;
+        Redeploy.run(&bench.cx(), params()).await.unwrap();
+        assert!(bench.said().iter().any(|said| said.contains("its domains have not come in 3m")), "{:?}", bench.said());
+        assert!(bench.lines().contains(&"POST /v10/projects/prj_1/promote/dpl_new".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_was_built_and_never_served_is_not_taken_up_again() {
+        let world = World::new(vec![with(json!({ "aliasError": { "message": "taken" } })), serving()]);
+        let bench = bench(world).await;
+        assert_eq!(Redeploy.run(&bench.cx(), params()).await.unwrap_err().kind, ErrorKind::Failed);
+        assert_eq!(bench.saved().pop().unwrap()["dead"], json!(["dpl_new"]));
+        bench.lines();
+        // The list still shows it as READY, and it is ours.
+        Redeploy.run(&bench.again(), params()).await.unwrap();
+        assert_eq!(bench.lines().iter().filter(|line| line.starts_with("POST /v13")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rolling_release_is_completed_where_that_is_wanted() {
+        let rolling = with(json!({ "readySubstate": "ROLLING", "aliasAssigned": true }));
+        let world =
+            World::new(vec![is("BUILDING"), rolling, serving()]).with("rollingRelease", json!({ "stages": [] }));
+        let bench = bench(world).await;
+        let wanted = VercelRedeployParams { rolling: Rolling::Complete, ..params() };
+        assert!(format!("{:?}", Redeploy.describe(&wanted)).contains("rolling-release/complete"));
+        Redeploy.run(&bench.cx(), wanted).await.unwrap();
+        let completed = bench.seen().into_iter().find(|seen| seen.path.ends_with("/rolling-release/complete")).unwrap();
+        assert_eq!(completed.body, json!({ "canaryDeploymentId": "dpl_new" }));
     }
 
     #[tokio::test]
@@ -510,6 +634,7 @@ mod tests {
             project: "prj_1".into(),
             since: Timestamp::UNIX_EPOCH,
             deployment: None,
+            dead: Vec::new(),
         };
         let done = Done { output: None, checkpoint: Some(json!(remembered)) };
         let undone = Redeploy.undo(&bench.cx(), params(), done.clone()).await.unwrap();

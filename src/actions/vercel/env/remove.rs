@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Scope, Vercel, default_secret};
-use super::{EnvTarget, Prior, Row, check_names, find};
+use super::check_names;
+use super::prior::Prior;
+use super::rows::Row;
+use super::targets::{EnvTargets, Share};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Removes environment variables of a project. It takes a new deployment for that to be felt: redeploy afterwards.
@@ -18,9 +21,9 @@ pub struct VercelEnvRemoveParams {
     /// The project's name or id.
     #[schemars(extend("examples" = ["{{ inputs.project }}"]))]
     pub project: String,
-    /// The environment to remove them from. Other environments keep them.
+    /// The environments to remove them from: one, a list, or `existing` for every row they have. Others keep them.
     #[serde(default)]
-    pub target: EnvTarget,
+    pub target: EnvTargets,
     /// The variables' names. One that is not there is no fault.
     pub names: Vec<String>,
     /// The team's id (`team_…`) or slug, where the project belongs to a team.
@@ -69,24 +72,24 @@ impl Action for EnvRemove {
         params: VercelEnvRemoveParams,
     ) -> Result<VercelEnvRemoveOutput, ActionError> {
         check_names(&params.names)?;
+        params.target.check()?;
         let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
         let rows = vercel.env_rows().await?;
         let names = params.names();
         let prior = match cx.checkpoint() {
             Some(checkpoint) => Prior::from_checkpoint(checkpoint)?,
             None => {
-                let prior = vercel.env_prior(&rows, &names, params.target, accept).await?;
+                let prior = vercel.env_prior(&rows, &names, &params.target, accept).await?;
                 cx.save_checkpoint(prior.to_checkpoint()).await?;
                 prior
             }
         };
         for name in &names {
-            if let Some(row) = find(&rows, name, params.target)? {
-                vercel.env_drop(row, params.target).await?;
+            for (row, share) in params.target.of(&rows, name)? {
+                vercel.env_drop(row, share, &params.target).await?;
             }
         }
-        let was_there = |name: &String| prior.prior.get(name).is_some_and(Option::is_some);
-        let (removed, absent) = names.into_iter().cloned().partition(was_there);
+        let (removed, absent) = names.into_iter().cloned().partition(|name| prior.had(name));
         Ok(VercelEnvRemoveOutput { removed, absent })
     }
 
@@ -106,7 +109,7 @@ impl Action for EnvRemove {
             Intent::note("reads the present value of each of them and keeps it in the run log, for the undo"),
         ];
         for name in params.names() {
-            intents.push(Intent::note(format!("where {name} exists for {}:", params.target.as_str())));
+            intents.push(Intent::note(format!("where {name} exists for {}:", params.target.words())));
             intents.push(Intent::from(&scope.env_delete(":id")));
         }
         intents.push(Intent::note("a variable that serves other environments too stays there (PATCH `target`)"));
@@ -125,13 +128,13 @@ impl Action for EnvRemove {
         })?;
         let mut prior = Prior::from_checkpoint(checkpoint)?;
         // What was not there before was not removed: there is nothing to put back.
-        prior.prior.retain(|_, was| was.is_some());
-        Vercel::new(cx, params.scope(), &params.secret)?.env_restore(&prior, params.target).await
+        prior.prior.retain(|_, was| !was.is_empty());
+        Vercel::new(cx, params.scope(), &params.secret)?.env_restore(&prior, &params.target).await
     }
 }
 
 /// A bypass that a team's policy made unreadable must still be removable; what an integration writes is not ours.
-fn accept(row: &Row, _readable: bool) -> Result<(), ActionError> {
+fn accept(row: &Row, _share: Share, _readable: bool) -> Result<(), ActionError> {
     if row.is_managed() {
         let reason = format!("{} is written by an integration; remove it there", row.key);
         return Err(ActionError::new(ErrorKind::Rejected, reason));

@@ -1,6 +1,6 @@
 //! `vercel.env.set`: sets environment variables, and remembers what they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::super::super::scalar::Scalar;
 use super::super::{Scope, Vercel, default_secret, id_segment};
-use super::{EnvTarget, Prior, Row, check_names, find, new_row};
+use super::check_names;
+use super::prior::Prior;
+use super::rows::{Row, new_row};
+use super::targets::{EnvTarget, EnvTargets, Share};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, ErrorKind, Intent, Need, Replay, Undone};
 
 /// Sets environment variables of a project. They reach new deployments only: redeploy afterwards. The values
@@ -23,9 +26,10 @@ pub struct VercelEnvSetParams {
     /// The project's name or id.
     #[schemars(extend("examples" = ["{{ inputs.project }}"]))]
     pub project: String,
-    /// The environment the variables are for. Other environments keep what they have.
+    /// The environments the variables are for: one, a list, or `existing` for every row they have, as when a key is
+    /// rotated. Other environments keep what they have.
     #[serde(default)]
-    pub target: EnvTarget,
+    pub target: EnvTargets,
     /// The variables and their values; numbers and booleans are sent as text. May hold secrets.
     pub values: BTreeMap<String, Scalar>,
     /// The team's id (`team_…`) or slug, where the project belongs to a team.
@@ -75,6 +79,12 @@ pub struct VercelEnvSetOutput {
     pub created: Vec<String>,
     /// Those that did.
     pub updated: Vec<String>,
+    /// Those whose value nobody can read again, asked for or by the team's policy: ask the application instead.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
+    /// Those that an integration writes too, and may overwrite at its next turn.
+    #[serde(default)]
+    pub managed: Vec<String>,
 }
 
 impl VercelEnvSetParams {
@@ -82,20 +92,34 @@ impl VercelEnvSetParams {
         Scope { project: &self.project, team: self.team.as_deref() }
     }
 
-    fn new_row(&self, name: &str, value: &Scalar) -> Value {
-        new_row(name, &value.to_string(), self.kind.as_str(), self.target, None)
+    fn new_row(&self, name: &str, value: &Scalar, targets: &[EnvTarget]) -> Value {
+        let targets: Vec<&str> = targets.iter().map(|target| target.as_str()).collect();
+        new_row(name, &value.to_string(), self.kind.as_str(), &targets, None)
     }
 
     fn check(&self) -> Result<(), ActionError> {
         check_names(self.values.keys())?;
-        if self.kind == EnvType::Sensitive && self.target == EnvTarget::Development {
+        self.target.check()?;
+        let named = self.target.named().unwrap_or_default();
+        if self.kind == EnvType::Sensitive && named.contains(&EnvTarget::Development) {
             return Err(ActionError::invalid_params("Vercel keeps no `sensitive` variables for development"));
         }
         Ok(())
     }
 
+    /// `existing` makes nothing new: a name that is nowhere is a mistake.
+    fn check_existing(&self, prior: &Prior) -> Result<(), ActionError> {
+        match self.values.keys().find(|name| self.target.named().is_none() && !prior.had(name)) {
+            Some(name) => {
+                let reason = format!("{name} exists in no environment; name the ones it is for in `target`");
+                Err(ActionError::new(ErrorKind::Rejected, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// May this row be overwritten?
-    fn accept(&self, row: &Row, readable: bool) -> Result<(), ActionError> {
+    fn accept(&self, row: &Row, share: Share, readable: bool) -> Result<(), ActionError> {
         let refuse = |why: &str| {
             Err(ActionError::new(
                 ErrorKind::Rejected,
@@ -106,7 +130,7 @@ impl VercelEnvSetParams {
             _ if self.overwrite_unreadable => Ok(()),
             row if row.is_managed() => refuse("is written by an integration"),
             // Of a shared row only the targets change; the value need not be known to go back.
-            row if !readable && !row.is_shared() => refuse("has a value that cannot be read"),
+            _ if !readable && share == Share::Whole => refuse("has a value that cannot be read"),
             _ => Ok(()),
         }
     }
@@ -131,37 +155,63 @@ impl Action for EnvSet {
             Some(checkpoint) => Prior::from_checkpoint(checkpoint)?,
             None => {
                 let names: Vec<&String> = params.values.keys().collect();
-                let accept = |row: &Row, readable| params.accept(row, readable);
-                let prior = vercel.env_prior(&rows, &names, params.target, accept).await?;
+                let accept = |row: &Row, share, readable| params.accept(row, share, readable);
+                let prior = vercel.env_prior(&rows, &names, &params.target, accept).await?;
+                params.check_existing(&prior)?;
                 cx.save_checkpoint(prior.to_checkpoint()).await?;
                 prior
             }
         };
 
+        let (mut unreadable, mut managed) = (BTreeSet::new(), BTreeSet::new());
+        let mut note = |row: &Row| {
+            if row.is_unreadable() {
+                unreadable.insert(row.key.clone());
+            }
+            if row.is_managed() {
+                managed.insert(row.key.clone());
+            }
+        };
         let mut missing = Vec::new();
         for (name, value) in &params.values {
-            let Some(row) = find(&rows, name, params.target)? else {
-                missing.push(params.new_row(name, value));
-                continue;
-            };
             let wanted = value.to_string();
-            if cx.target().repeat && !row.is_shared() && vercel.env_value(row).await?.as_ref() == Some(&wanted) {
-                continue;
-            }
-            if row.is_shared() {
-                // Other environments share this row and must keep their value, so ours gets a row of its own.
-                vercel.env_drop(row, params.target).await?;
-                missing.push(params.new_row(name, value));
-            } else {
+            let mut wholes = Vec::new();
+            for (row, share) in params.target.of(&rows, name)? {
+                note(row);
+                if share == Share::Part {
+                    // Others share this row and must keep their value, so what is meant gets a row of its own.
+                    vercel.env_drop(row, share, &params.target).await?;
+                    continue;
+                }
+                wholes.push(row);
+                if cx.target().repeat
+                    && let Some(value) = vercel.env_value(row).await?
+                    && cx.is_expected(&value, &wanted)?
+                {
+                    continue;
+                }
                 let id = id_segment(&row.id)?;
-                vercel.call(vercel.scope.env_edit(&id, json!({ "value": wanted }))).await?;
+                let answer = vercel.call(vercel.scope.env_edit(&id, json!({ "value": wanted }))).await;
+                let answer = answer.map_err(|error| refused_change(row, error))?;
+                if let Ok(changed) = serde_json::from_value::<Row>(answer) {
+                    note(&changed);
+                }
+            }
+            let targets = params.target.missing(&wholes);
+            if !targets.is_empty() {
+                missing.push(params.new_row(name, value, &targets));
             }
         }
-        vercel.env_create(missing).await?;
+        vercel.env_create(missing).await?.iter().for_each(&mut note);
 
-        let was_there = |name: &String| prior.prior.get(name).is_some_and(Option::is_some);
-        let (updated, created) = params.values.keys().cloned().partition(was_there);
-        Ok(VercelEnvSetOutput { set: params.values.keys().cloned().collect(), created, updated })
+        let (updated, created) = params.values.keys().cloned().partition(|name| prior.had(name));
+        Ok(VercelEnvSetOutput {
+            set: params.values.keys().cloned().collect(),
+            created,
+            updated,
+            unreadable: unreadable.into_iter().collect(),
+            managed: managed.into_iter().collect(),
+        })
     }
 
     fn needs(&self, params: &VercelEnvSetParams) -> Vec<Need> {
@@ -175,19 +225,32 @@ impl Action for EnvSet {
 
     fn describe(&self, params: &VercelEnvSetParams) -> Vec<Intent> {
         let scope = params.scope();
-        let rows = params.values.iter().map(|(name, value)| params.new_row(name, value)).collect();
         let mut intents = vec![
             Intent::from(&scope.env_list()),
             Intent::note("reads the present value of each of them and keeps it in the run log, for the undo"),
-            Intent::from(&scope.env_create(rows)),
         ];
-        for (name, value) in &params.values {
-            intents.push(Intent::note(format!("or, where {name} exists already, instead of creating it:")));
-            intents.push(Intent::from(&scope.env_edit(":id", json!({ "value": value.to_string() }))));
+        match params.target.named() {
+            Some(named) => {
+                let named: Vec<EnvTarget> = named.into_iter().collect();
+                let rows = params.values.iter().map(|(name, value)| params.new_row(name, value, &named)).collect();
+                intents.push(Intent::from(&scope.env_create(rows)));
+                for (name, value) in &params.values {
+                    intents.push(Intent::note(format!("or, where {name} exists already, instead of creating it:")));
+                    intents.push(Intent::from(&scope.env_edit(":id", json!({ "value": value.to_string() }))));
+                }
+                intents.push(Intent::note(format!(
+                    "a variable that serves other environments than {} too leaves {} (PATCH `target`) and is created anew",
+                    params.target.words(),
+                    if named.len() == 1 { "this one" } else { "these" },
+                )));
+            }
+            None => {
+                for (name, value) in &params.values {
+                    intents.push(Intent::note(format!("for each row that {name} has, whatever it is for:")));
+                    intents.push(Intent::from(&scope.env_edit(":id", json!({ "value": value.to_string() }))));
+                }
+            }
         }
-        intents.push(Intent::note(
-            "a variable that serves other environments too leaves this one (PATCH `target`) and is created anew for it",
-        ));
         if params.overwrite_unreadable {
             intents.push(Intent::note("overwrites what it cannot read, which no undo can restore"));
         }
@@ -204,8 +267,17 @@ impl Action for EnvSet {
             ActionError::new(ErrorKind::Internal, "no record of the values from before; nothing was changed")
         })?;
         let prior = Prior::from_checkpoint(checkpoint)?;
-        Vercel::new(cx, params.scope(), &params.secret)?.env_restore(&prior, params.target).await
+        Vercel::new(cx, params.scope(), &params.secret)?.env_restore(&prior, &params.target).await
     }
+}
+
+/// Says whose the row is, where Vercel only says no.
+fn refused_change(row: &Row, mut error: ActionError) -> ActionError {
+    if row.is_managed() && matches!(error.status, Some(400 | 403 | 409)) {
+        error.kind = ErrorKind::Rejected;
+        error.message.push_str(&format!("; {} is written by an integration: change it there", row.key));
+    }
+    error
 }
 
 #[cfg(test)]
@@ -221,7 +293,13 @@ mod tests {
     }
 
     fn done(bench: &Bench) -> Done<VercelEnvSetOutput> {
-        let output = VercelEnvSetOutput { set: Vec::new(), created: Vec::new(), updated: Vec::new() };
+        let output = VercelEnvSetOutput {
+            set: Vec::new(),
+            created: Vec::new(),
+            updated: Vec::new(),
+            unreadable: Vec::new(),
+            managed: Vec::new(),
+        };
         Done { output: Some(output), checkpoint: bench.saved().pop() }
     }
 
@@ -233,8 +311,8 @@ mod tests {
         let output = EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap();
         assert_eq!((output.created, output.updated), (vec!["N".to_owned()], vec!["MODE".to_owned()]));
         assert_eq!(world.shown(), ["MODE=grace production", "N=1 preview", "N=7 production"]);
-        assert_eq!(bench.saved()[0]["prior"]["MODE"]["value"], "off");
-        assert!(bench.saved()[0]["prior"]["N"].is_null());
+        assert_eq!(bench.saved()[0]["prior"]["MODE"][0]["value"], "off");
+        assert_eq!(bench.saved()[0]["prior"]["N"], json!([]));
         let undone = EnvSet.undo(&bench.cx(), params(json!({})), done(&bench)).await.unwrap();
         assert_eq!((undone.summary.as_str(), undone.left.len()), ("restored MODE, removed N", 0));
         assert_eq!(world.shown(), before);
@@ -264,7 +342,7 @@ mod tests {
         let output = EnvSet.run(&bench.again(), params(json!({}))).await.unwrap();
         assert_eq!((output.created, output.updated), (vec!["N".to_owned()], vec!["MODE".to_owned()]));
         assert!(!bench.lines().iter().any(|line| line.starts_with("PATCH")));
-        assert_eq!((bench.saved().len(), &bench.saved()[0]["prior"]["MODE"]["value"]), (1, &json!("off")));
+        assert_eq!((bench.saved().len(), &bench.saved()[0]["prior"]["MODE"][0]["value"]), (1, &json!("off")));
     }
 
     #[tokio::test]
@@ -332,6 +410,10 @@ mod tests {
 
     #[tokio::test]
     async fn names_that_are_none_are_refused() {
+        for target in [json!([]), json!(["production", "development"])] {
+            let wrong = params(json!({ "type": "sensitive", "target": target }));
+            assert_eq!(EnvSet.run(&Bench::new().cx(), wrong).await.unwrap_err().kind, ErrorKind::InvalidParams);
+        }
         for values in [json!({ "A-B": "" }), json!({ "1A": "" }), json!({ "": "" }), json!({})] {
             let error = EnvSet.run(&Bench::new().cx(), params(json!({ "values": values }))).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::InvalidParams);
@@ -340,8 +422,111 @@ mod tests {
         assert_eq!(EnvSet.run(&Bench::new().cx(), wrong).await.unwrap_err().kind, ErrorKind::InvalidParams);
     }
 
+    #[tokio::test]
+    async fn several_environments_at_once_keep_rows_whole_and_go_back() {
+        let rows =
+            vec![row("a", "MODE", "off", &["production", "preview"]), row("b", "N", "1", &["preview", "development"])];
+        let world = World::of(rows);
+        let before = world.shown();
+        let bench = world.bench().await;
+        let both = || params(json!({ "target": ["production", "preview"] }));
+        EnvSet.run(&bench.cx(), both()).await.unwrap();
+        let after = ["MODE=grace production,preview", "N=1 development", "N=7 production,preview"];
+        assert_eq!(world.shown(), after);
+        let patched = bench.seen().into_iter().find(|seen| seen.line().ends_with("/env/a") && seen.method == "PATCH");
+        assert_eq!(patched.unwrap().body, json!({ "value": "grace" }), "a row that is wholly meant stays one row");
+        EnvSet.run(&bench.again(), both()).await.unwrap();
+        assert_eq!(world.shown(), after, "a repeat comes to the same");
+        let undone = EnvSet.undo(&bench.cx(), both(), done(&bench)).await.unwrap();
+        assert_eq!((undone.left.len(), world.shown()), (0, before));
+    }
+
+    #[tokio::test]
+    async fn wherever_it_is_means_every_row_and_no_new_one() {
+        let mut branch = row("b", "MODE", "old", &["preview"]);
+        branch["gitBranch"] = json!("next");
+        let mut dev = row("c", "MODE", "old", &["development"]);
+        dev["type"] = json!("plain");
+        let rows = vec![row("a", "MODE", "old", &["production"]), branch, dev, row("d", "N", "1", &["preview"])];
+        let world = World::of(rows);
+        let before = world.shown();
+        let bench = world.bench().await;
+        let everywhere = || params(json!({ "target": "existing" }));
+        EnvSet.run(&bench.cx(), everywhere()).await.unwrap();
+        let after = ["MODE=grace development", "MODE=grace preview", "MODE=grace production", "N=7 preview"];
+        assert_eq!(world.shown(), after);
+        assert!(!bench.lines().iter().any(|line| line.starts_with("POST")));
+        EnvSet.undo(&bench.cx(), everywhere(), done(&bench)).await.unwrap();
+        assert_eq!(world.shown(), before);
+
+        let world = World::of(vec![row("d", "N", "1", &["preview"])]);
+        let bench = world.bench().await;
+        let error = EnvSet.run(&bench.cx(), everywhere()).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Rejected, "MODE exists in no environment; name the ones it is for in `target`",)
+        );
+        assert!(bench.lines().iter().all(|line| line.starts_with("GET")) && bench.saved().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_policy_made_unreadable_is_told() {
+        let world = World::default();
+        let made = json!({ "created": [{ "id": "n", "key": "MODE", "type": "sensitive", "target": ["production"] }], "failed": [] });
+        world.writes.lock().unwrap().push(Answer::json(201, &made));
+        let output = EnvSet.run(&world.bench().await.cx(), params(json!({}))).await.unwrap();
+        assert_eq!((output.unreadable, output.managed.len()), (vec!["MODE".to_owned()], 0));
+    }
+
+    #[tokio::test]
+    async fn an_integrations_row_that_vercel_keeps_for_it_says_whose_it_is() {
+        let mut managed = row("a", "MODE", "off", &["production"]);
+        managed["configurationId"] = json!("icfg_1");
+        let world = World::of(vec![managed]);
+        world
+            .writes
+            .lock()
+            .unwrap()
+            .push(Answer::json(403, &json!({ "error": { "code": "forbidden", "message": "no" } })));
+        let wanted = params(json!({ "overwrite_unreadable": true }));
+        let bench = world.bench().await;
+        let error = EnvSet.run(&bench.cx(), wanted.clone()).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Rejected && error.message.contains("written by an integration"), "{error}");
+        let output = EnvSet.run(&bench.again(), wanted).await.unwrap();
+        assert_eq!(output.managed, ["MODE"], "where it is taken, the integration may still overwrite it");
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_of_an_older_version_is_still_understood() {
+        let world = World::of(vec![row("a", "MODE", "grace", &["production"]), row("b", "N", "7", &["production"])]);
+        let old = json!({ "prior": {
+            "MODE": { "id": "a", "type": "encrypted", "targets": ["production"], "shared": false, "value": "off" },
+            "N": null,
+        } });
+        let bench = world.bench().await;
+        let done = Done { output: None, checkpoint: Some(old) };
+        let undone = EnvSet.undo(&bench.cx(), params(json!({})), done).await.unwrap();
+        assert_eq!(
+            (undone.summary.as_str(), world.shown()),
+            ("restored MODE, removed N", vec!["MODE=off production".to_owned()])
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_leaves_it_open_whether_it_was_set() {
+        let world = World::of(vec![row("a", "MODE", "off", &["production"])]);
+        world.writes.lock().unwrap().push(Answer::text(200, "{\"id\":"));
+        let error = EnvSet.run(&world.bench().await.cx(), params(json!({}))).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidResponse);
+        let bench = Bench::hanging_up().await;
+        let error = EnvSet.run(&bench.cx(), params(json!({}))).await.unwrap_err();
+        assert_eq!((error.kind, error.uncertain), (ErrorKind::Network, true));
+    }
+
     #[test]
     fn says_what_it_will_do() {
+        let intents = EnvSet.describe(&params(json!({ "target": "existing" })));
+        assert!(!format!("{intents:?}").contains("POST"), "{intents:?}");
         let intents = EnvSet.describe(&params(json!({ "values": { "MODE": true }, "team": "acme" })));
         let body = json!([{ "key": "MODE", "value": "true", "type": "encrypted", "target": ["production"] }]);
         let url = "https://api.vercel.com/v10/projects/shop/env?slug=acme&upsert=true";
