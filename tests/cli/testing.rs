@@ -609,9 +609,17 @@ const MUTATIONS: [(&str, &str, &str); 24] = [
         "outputs.good and not outputs.maintenance_mode",
     ),
     ("one good look is calm", "samples: \"{{ inputs.settle_looks }}\", every: 30s", "samples: 2, every: 30s"),
-    ("sessions that live on are not asked about", "not frontend_api.outputs.healthy and sessions.outputs.works", "false"),
+    (
+        "sessions that live on are not asked about",
+        "not frontend_api.outputs.healthy and sessions.outputs.works",
+        "false",
+    ),
     ("going back goes nowhere", "to: \"{{ deploy_bypass.outputs.previous }}\"", "to: previous"),
-    ("a refused way back stops it", "    allow_failure: true                    # the slow way below closes it as well\n", ""),
+    (
+        "a refused way back stops it",
+        "    allow_failure: true                    # the slow way below closes it as well\n",
+        "",
+    ),
     ("an expired bypass stays", "on_expiry: undo, ", ""),
     ("nobody sees whether the project is rolled back", "if: \"not outputs.rolled_back\"", "if: \"true\""),
     (
