@@ -157,8 +157,8 @@ fn done(summary: &Summary) -> Vec<PublicDeed> {
         .iter()
         .filter(|step| step.result == "succeeded" && !step.is_final && !undone(step))
         .filter_map(|step| Some((step.finished?, deed(&step.kind)?)))
-        // To open and to close a temporary way is to deploy; it is told as that.
-        .filter(|(_, what)| !(is_temporary && *what == "deployed"))
+        // To open and to close a temporary way is to deploy and to go back; it is told as that.
+        .filter(|(_, what)| !(is_temporary && matches!(*what, "deployed" | "earlier_version")))
         .collect();
     steps.sort_unstable();
     for (time, what) in steps {
