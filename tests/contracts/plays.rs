@@ -63,7 +63,7 @@ impl Place {
     pub(crate) fn held(&self, folder: &str) -> Vec<Exchange> {
         let transcript = self.root.join("said.jsonl");
         let mut command = self.command();
-        command.args(["drill", "--all", folder, "--jobs", "8", "--format", "json", "--transcript"]).arg(&transcript);
+        command.args(["drill", "--all", folder, "--jobs", "12", "--format", "json", "--transcript"]).arg(&transcript);
         let output = command.output().unwrap();
         std::fs::write(self.root.join("board.json"), &output.stdout).unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
