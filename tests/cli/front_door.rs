@@ -48,7 +48,8 @@ fn the_public_is_told_nothing_of_ours() {
     assert!(statement.starts_with("# DRILL: Sign-in was unavailable, 2026-02-19\n"), "{statement}");
     assert!(statement.contains("\n**Resolved.**") && statement.contains("we let people who were signed in go on"));
     let lower = statement.to_lowercase();
-    for word in ["clerk", "vercel", "shop", "example.com", "lead", "tester", "dpl_", "bypass", "rehearsal", "20260219"] {
+    for word in ["clerk", "vercel", "shop", "example.com", "lead", "tester", "dpl_", "bypass", "rehearsal", "20260219"]
+    {
         assert!(!lower.contains(word), "{word}\n{statement}");
     }
     // The same from the log, whenever it is wanted.
