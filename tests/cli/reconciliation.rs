@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use runbook::base::clock::{SystemClock, before};
+use runbook::base::{Clock, Timestamp};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -14,6 +17,12 @@ use crate::support::{Place, said};
 mod postgres;
 
 const ENDPOINT: &str = "https://shop.example.com/api/webhooks/clerk";
+
+/// A time so many hours ago, to the second: Svix resends no more than fourteen days.
+fn ago(hours: u64) -> String {
+    let at = before(SystemClock.now(), Duration::from_secs(hours * 3600));
+    Timestamp::from_second(at.as_second()).unwrap().to_string()
+}
 
 /// Takes a user into the customer's table, as a webhook that arrives does.
 type Deliver = dyn Fn(&str) + Send;
@@ -114,12 +123,13 @@ fn reconcile(url: &str, deliver: Box<Deliver>, users: impl Fn() -> Vec<String>) 
     let (clerk, svix) =
         (format!("clerk=http://{}", vendors.address), format!("https://api.eu.svix.com=http://{}", vendors.address));
     assert_eq!(users(), ["user_1"]);
-    let endpoint = format!("endpoint={ENDPOINT}");
+    let (endpoint, since) = (format!("endpoint={ENDPOINT}"), ago(2));
+    let input = format!("since={since}");
     let mut command = place.command(&[
         "run",
         "clerk-webhook-replay",
         "-i",
-        "since=2026-03-10T15:53:00Z",
+        &input,
         "-i",
         &endpoint,
         "-i",
@@ -145,12 +155,12 @@ fn reconcile(url: &str, deliver: Box<Deliver>, users: impl Fn() -> Vec<String>) 
     assert_eq!(users(), ["user_1", "user_2", "user_3"]);
     let asked = vendors.asked.lock().unwrap().join("\n");
     for wanted in [
-        r#"PATCH /api/v1/app/app_1/endpoint/ep_1 HTTP/1.1 {"disabled":false}"#,
-        r#"POST /api/v1/app/app_1/msg/msg_2/endpoint/ep_1/resend HTTP/1.1"#,
-        r#"POST /api/v1/app/app_1/endpoint/ep_1/recover HTTP/1.1 {"since":"2026-03-10T15:53:00Z"}"#,
-        r#"POST /api/v1/app/app_1/endpoint/ep_1/replay-missing HTTP/1.1 {"since":"2026-03-10T15:53:00Z"}"#,
+        r#"PATCH /api/v1/app/app_1/endpoint/ep_1 HTTP/1.1 {"disabled":false}"#.to_owned(),
+        r#"POST /api/v1/app/app_1/msg/msg_2/endpoint/ep_1/resend HTTP/1.1"#.to_owned(),
+        format!(r#"POST /api/v1/app/app_1/endpoint/ep_1/recover HTTP/1.1 {{"since":"{since}"}}"#),
+        format!(r#"POST /api/v1/app/app_1/endpoint/ep_1/replay-missing HTTP/1.1 {{"since":"{since}"}}"#),
     ] {
-        assert!(asked.contains(wanted), "{wanted}\n{asked}");
+        assert!(asked.contains(&wanted), "{wanted}\n{asked}");
     }
     // Nothing that was left behind knows the way into the database.
     let mut folders = vec![place.state()];
@@ -171,15 +181,16 @@ fn missed_users_are_found_replayed_and_compared_again_in_sqlite() {
     let place = Place::new();
     let file = place.path("shop.db");
     let open = Connection::open(&file).unwrap();
-    open.execute_batch(
+    open.execute_batch(&format!(
         "CREATE TABLE users (clerk_id TEXT PRIMARY KEY, created_at TEXT NOT NULL);
-         INSERT INTO users VALUES ('user_1', '2026-03-10T16:00:00Z'), ('long_ago', '2026-01-01T00:00:00Z');",
-    )
+         INSERT INTO users VALUES ('user_1', '{}'), ('long_ago', '2026-01-01T00:00:00Z');",
+        ago(1)
+    ))
     .unwrap();
     let (written, read) = (file.clone(), file.clone());
     let deliver = move |user: &str| {
-        let insert = "INSERT INTO users VALUES (?, '2026-03-10T16:01:00Z')";
-        Connection::open(&written).unwrap().execute(insert, [user]).unwrap();
+        let insert = "INSERT INTO users VALUES (?, ?)";
+        Connection::open(&written).unwrap().execute(insert, [user, &ago(1)]).unwrap();
     };
     let users = move || {
         let open = Connection::open(&read).unwrap();
@@ -193,15 +204,17 @@ fn missed_users_are_found_replayed_and_compared_again_in_sqlite() {
 fn missed_users_are_found_replayed_and_compared_again_in_postgresql() {
     let test = "missed_users_are_found_replayed_and_compared_again_in_postgresql";
     let Some(server) = postgres::Server::start(test) else { return };
-    server.run(
+    server.run(&format!(
         "CREATE TABLE users (clerk_id text PRIMARY KEY, created_at timestamptz NOT NULL);
-         INSERT INTO users VALUES ('user_1', '2026-03-10T16:00:00Z'), ('long_ago', '2026-01-01T00:00:00Z');
-         CREATE ROLE reader LOGIN PASSWORD 'hunter2-of-the-tests'; GRANT SELECT ON users TO reader;",
-    );
+         INSERT INTO users VALUES ('user_1', '{}'), ('long_ago', '2026-01-01T00:00:00Z');
+         CREATE ROLE reader LOGIN PASSWORD '{}'; GRANT SELECT ON users TO reader;",
+        ago(1),
+        postgres::PASSWORD
+    ));
     let server = Arc::new(server);
     let (written, read) = (Arc::clone(&server), Arc::clone(&server));
     let deliver = move |user: &str| {
-        written.run(&format!("INSERT INTO users VALUES ('{user}', '2026-03-10T16:01:00Z')"));
+        written.run(&format!("INSERT INTO users VALUES ('{user}', '{}')", ago(1)));
     };
     let users = move || {
         let found = read.run("SELECT clerk_id FROM users WHERE clerk_id LIKE 'user%' ORDER BY 1");
