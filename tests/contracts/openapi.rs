@@ -3,7 +3,7 @@
 //! A small reader of its own: what the vendors' files use, and a panic for what they do not, so that no demand is dropped
 //! without a word.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ pub(crate) struct Contract {
     pub(crate) name: String,
     document: Value,
     operations: Vec<Operation>,
-    compiled: Mutex<HashMap<String, Arc<Validator>>>,
+    compiled: Mutex<BTreeMap<String, Arc<Validator>>>,
 }
 
 /// One operation.
@@ -292,9 +292,8 @@ fn nullable(mut schema: Map<String, Value>) -> Value {
 fn readings(values: &[String], joined: bool) -> Vec<Value> {
     let one = |text: &str| {
         let mut meanings = vec![Value::from(text)];
-        match serde_json::from_str(text) {
-            Ok(value @ (Value::Number(_) | Value::Bool(_))) => meanings.push(value),
-            Ok(_) | Err(_) => {}
+        if let Ok(value @ (Value::Number(_) | Value::Bool(_))) = serde_json::from_str(text) {
+            meanings.push(value);
         }
         meanings
     };
