@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use runbook::action::{Action as _, ActionContext, ActionError, Checkpoints, Doors, Reporter, Target};
 use runbook::actions::clerk::sessions::{ClerkSessionsRevokeAllOutput, RevokeAll};
 use runbook::base::{Attempt, BoxFuture, Redactor, RunId, SecretStore, Source, StepPath, clock};
+use runbook::database::RealDatabases;
 use runbook::drill::{Scenario, World};
 use runbook::http::{Client, Origins, Request};
 use runbook::process::NoProcesses;
@@ -198,6 +199,7 @@ impl Vendor {
         let doors = Doors {
             http,
             processes: Arc::new(NoProcesses),
+            databases: Arc::new(RealDatabases::new(Arc::clone(&secrets))),
             clock: Arc::new(clock::ScaledClock::new(starts, self.speed)),
             secrets,
             reporter: Arc::new(NoReports),

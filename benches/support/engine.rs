@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use runbook::action::{Doors, Reporter};
 use runbook::base::{Clock as _, Redactor, RunId, SecretStore, Source, clock};
+use runbook::database::RealDatabases;
 use runbook::engine::{Approvers, Embedded, Ending, NoLocks, Nobody, Parts, Stop};
 use runbook::http::{Client, Origins};
 use runbook::plan::{self, Plan};
@@ -77,6 +78,7 @@ pub fn run(plan: &Arc<Plan>, folder: &Path, log: &Path, limits: Limits) -> (Dura
     let doors = Doors {
         http: Client::new(Origins::default(), Arc::clone(&secrets)),
         processes: Arc::new(LocalProcesses::new(Arc::clone(&secrets))),
+        databases: Arc::new(RealDatabases::new(Arc::clone(&secrets))),
         clock: Arc::new(clock::SystemClock),
         secrets: Arc::clone(&secrets),
         reporter: Arc::new(NoReports),

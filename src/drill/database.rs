@@ -160,3 +160,102 @@ impl Databases for Door {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::World;
+    use crate::drill::scenario::tests::scenario_of;
+    use serde_json::{Value, json};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    const SCRIPT: &str = r#"
+scenario: test
+title: A test
+starts: 2026-03-18T09:00:00Z
+secrets: { svix: testsk_drill.us }
+stand_ins: { https://api.us.svix.com: svix }
+world:
+  clerk: { users: 10, new_user_every: 1m }
+  svix: { failing_for: 3m, works_from: 12h }
+  database:
+    users: { table: people, id: clerk }
+    tables:
+      settings: [{ name: theme, value: dark }, { name: "it's", "odd \"name": 7 }]
+"#;
+
+    async fn ask(world: &World, sql: &str, parameters: Value, access: Access) -> Result<Table, DatabaseError> {
+        let parameters: Parameters = serde_json::from_value(parameters).unwrap();
+        let query = Query {
+            url: "whatever".to_owned(),
+            folder: PathBuf::new(),
+            sql: sql.to_owned(),
+            parameters,
+            access,
+            timeout: Duration::from_secs(5),
+            limits: Limits { rows: 100, bytes: 10_000 },
+        };
+        world.databases().query(query, CancellationToken::new()).await
+    }
+
+    async fn people(world: &World) -> Vec<String> {
+        let table = ask(world, "SELECT clerk FROM people ORDER BY clerk", json!({}), Access::Read).await.unwrap();
+        table.rows.iter().map(|row| row["clerk"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn file(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("runbook-drill-db-{}-{name}.jsonl", std::process::id()))
+    }
+
+    #[tokio::test]
+    async fn who_was_told_of_is_there_and_what_was_written_outlives_a_kill() {
+        let (record, killed) = (file("whole"), file("killed"));
+        let script = scenario_of(SCRIPT);
+        let world = World::start(&script, Some(1.0), &record).unwrap();
+        // Ten users, one a minute; the last three were made while it failed.
+        assert_eq!(people(&world).await, (1..=7).map(|user| format!("user_drill{user:07}")).collect::<Vec<_>>());
+        let odd = ask(
+            &world,
+            r#"SELECT "odd ""name" AS odd FROM settings WHERE name = :n"#,
+            json!({ "n": "it's" }),
+            Access::Read,
+        );
+        assert_eq!(odd.await.unwrap().rows[0]["odd"], json!("7"));
+
+        let insert = "INSERT INTO people (clerk, created_at) VALUES ($1, $2)";
+        let by_hand = json!(["user_drill0000010", "2026-03-18T08:59:00Z"]);
+        assert_eq!(ask(&world, insert, by_hand.clone(), Access::Write).await.unwrap().affected, 1);
+        let twice = ask(&world, insert, by_hand, Access::Write).await.unwrap_err();
+        assert!(twice.to_string().contains("SQLITE_CONSTRAINT"), "{twice}");
+        let delete =
+            ask(&world, "DELETE FROM people WHERE clerk = :id", json!({ "id": "user_drill0000001" }), Access::Write);
+        assert_eq!(delete.await.unwrap().affected, 1);
+        let before = people(&world).await;
+        assert_eq!((before.len(), before.last().map(String::as_str)), (7, Some("user_drill0000010")));
+
+        let refused = ask(&world, "DELETE FROM people", json!({}), Access::Read).await.unwrap_err();
+        assert!(refused.to_string().contains("SQLITE_READONLY"), "{refused}");
+        assert_eq!(people(&world).await, before);
+
+        // What a kill leaves behind: all the lines so far.
+        std::fs::copy(&record, &killed).unwrap();
+        drop(world);
+        let world = World::start(&script, Some(1.0), &killed).unwrap();
+        assert_eq!(people(&world).await, before);
+        drop(world);
+        for file in [record, killed] {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_drill_without_a_database_says_so() {
+        let record = file("none");
+        let script = scenario_of(SCRIPT.split("  database:").next().unwrap());
+        let world = World::start(&script, Some(1.0), &record).unwrap();
+        assert_eq!(ask(&world, "SELECT 1", json!({}), Access::Read).await, Err(DatabaseError::NoStandIn));
+        drop(world);
+        std::fs::remove_file(record).unwrap();
+    }
+}

@@ -49,11 +49,12 @@ pub struct PublicDeed {
 }
 
 /// What each category is called in public. Another one is told as `other`.
-const KINDS: [(&str, &str); 17] = [
+const KINDS: [(&str, &str); 18] = [
     ("clerk-outage", "sign_in_outage"),
     ("clerk-maintenance", "sign_in_maintenance"),
     ("clerk-backend-degraded", "sign_in_degraded"),
-    ("clerk-degraded", "sign_in_degraded"),
+    ("clerk-sign-in-down", "sign_in_degraded"),
+    ("sign-in-only", "sign_in_degraded"),
     ("vendor-reports-trouble", "sign_in_degraded"),
     ("key-problem", "credentials"),
     ("key-compromise", "credentials"),
@@ -156,8 +157,8 @@ fn done(summary: &Summary) -> Vec<PublicDeed> {
         .iter()
         .filter(|step| step.result == "succeeded" && !step.is_final && !undone(step))
         .filter_map(|step| Some((step.finished?, deed(&step.kind)?)))
-        // To open and to close a temporary way is to deploy; it is told as that.
-        .filter(|(_, what)| !(is_temporary && *what == "deployed"))
+        // To open and to close a temporary way is to deploy and to go back; it is told as that.
+        .filter(|(_, what)| !(is_temporary && matches!(*what, "deployed" | "earlier_version")))
         .collect();
     steps.sort_unstable();
     for (time, what) in steps {

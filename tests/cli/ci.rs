@@ -83,6 +83,16 @@ impl Checkout {
     fn new() -> Self {
         let place = Place::new();
         shipped(&place);
+        let of_two = |folder: &str| -> Vec<String> {
+            let names = std::fs::read_dir(place.path(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = names.filter_map(|name| name.into_string().ok());
+            names.filter(|name| ["clerk-outage", "clerk-triage"].iter().any(|of| name.starts_with(of))).collect()
+        };
+        // Two runbooks are enough, and two that CI has inputs for.
+        for (folder, more) in [("runbooks/drills", &[][..]), ("runbooks", &["approvers.yaml", "templates", "drills"])] {
+            let kept = of_two(folder);
+            place.keep(folder, &kept.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>());
+        }
         place.write("runbook-policy.yaml", POLICY);
         let hosts = "app_url: https://shop.example.com\nfrontend_host: clerk.shop.example.com\n";
         place.write("ci/inputs/clerk-triage.yaml", hosts);

@@ -14,7 +14,7 @@ fn a_run_over_several_runbooks_is_told_as_one() {
     let lines: Vec<&str> = report.lines().collect();
     for line in [
         "| **Category** | clerk-outage |",
-        "| Incident detected |  | monitoring alert (says the inputs) |",
+        "| Incident detected | 16:09 | monitoring alert (says the inputs) |",
         "### Emergency measures",
         "### Approvals",
     ] {

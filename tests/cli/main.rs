@@ -26,6 +26,7 @@ mod preflight;
 #[cfg(target_os = "linux")]
 mod processes;
 mod proxy;
+mod reconciliation;
 mod records;
 mod reference;
 mod runs;

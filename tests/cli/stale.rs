@@ -20,6 +20,7 @@ fn drilled(place: &Place, more: &[&str]) -> Option<i32> {
 fn a_runbook_that_was_never_drilled_is_stale_and_a_green_drill_makes_it_fresh() {
     let place = Place::new();
     shipped(&place);
+    place.keep("runbooks", &["clerk-outage.yaml", "clerk-triage.yaml", "approvers.yaml", "templates", "drills"]);
     let said = place.run(&["stale"]);
     assert_eq!(
         said.stdout,

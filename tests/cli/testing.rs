@@ -546,7 +546,7 @@ fn the_shipped_runbooks_are_covered_whole() {
 }
 
 /// What somebody might do to `clerk-outage.yaml`, by accident or for a good reason that nobody heard of.
-const MUTATIONS: [(&str, &str, &str); 18] = [
+const MUTATIONS: [(&str, &str, &str); 24] = [
     (
         "the outage is not asked about our application",
         "not frontend_api.outputs.healthy and app.outputs.reachable",
@@ -591,7 +591,11 @@ const MUTATIONS: [(&str, &str, &str); 18] = [
         "      target: production\n      values:",
         "      target: preview\n      values:",
     ),
-    ("what was set is not taken back", "    undo: auto\n    measure:", "    measure:"),
+    (
+        "what was set is not taken back",
+        "    undo: auto\n    measure: { expires: \"{{ inputs.bypass_for }}\", on_expiry: undo,",
+        "    measure: { expires: \"{{ inputs.bypass_for }}\",",
+    ),
     ("a failure leaves everything as it is", "on_failure: rollback", "on_failure: hold"),
     (
         "one try is enough",
@@ -599,7 +603,25 @@ const MUTATIONS: [(&str, &str, &str); 18] = [
         "on: [failed] }\n    undo: auto",
     ),
     ("nobody waits for sign-in", "needs: [sign_in_back]", "needs: [bypass_works]"),
-    ("calm is not waited for", " and run.now >= backend_back.finished_at + inputs.settle_for", ""),
+    (
+        "calm is not waited for",
+        "outputs.good == outputs.samples and not outputs.maintenance_mode",
+        "outputs.good and not outputs.maintenance_mode",
+    ),
+    ("one good look is calm", "samples: \"{{ inputs.settle_looks }}\", every: 30s", "samples: 2, every: 30s"),
+    (
+        "sessions that live on are not asked about",
+        "not frontend_api.outputs.healthy and sessions.outputs.works",
+        "false",
+    ),
+    ("going back goes nowhere", "to: \"{{ deploy_bypass.outputs.previous }}\"", "to: previous"),
+    (
+        "a refused way back stops it",
+        "    allow_failure: true                    # the slow way below closes it as well\n",
+        "",
+    ),
+    ("an expired bypass stays", "on_expiry: undo, ", ""),
+    ("nobody sees whether the project is rolled back", "if: \"not outputs.rolled_back\"", "if: \"true\""),
     (
         "one variable stays behind",
         "names: [CLERK_EMERGENCY_BYPASS_MODE, CLERK_EMERGENCY_BYPASS_SINCE, CLERK_EMERGENCY_BYPASS_UNTIL]",

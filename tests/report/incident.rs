@@ -122,6 +122,15 @@ fn where_nobody_said_how_many_users_the_largest_count_of_a_change_is_a_lower_lim
     let summary = signed_out(json!({ "data_loss": null })).summary();
     let users = summary.incident.users_affected.unwrap();
     assert_eq!((users.count, users.by.as_str(), users.at_least), (4120, "sign_out", true));
+    // Whoever went through 5000 users and did something to none of them says so.
+    let mut story = begun("soon");
+    let answers = [("data_loss".to_owned(), Value::Null)].into_iter().collect();
+    let decision = Decision { by: "user:bob".to_owned(), answer: Answer::Approve, answers, via: String::new() };
+    story
+        .happens(30, Event::GateAnswered { step: id("sign_out"), digest: Digest::of(b"effect"), decision })
+        .begins(0, "sign_out", 1)
+        .ends(95, "sign_out", 1, json!({ "exit_code": 0, "users": 5000, "users_done": 0 }));
+    assert_eq!(story.summary().incident.users_affected, None);
     // To have looked at them all concerns nobody.
     assert_eq!(begun("soon").summary().incident.users_affected, None);
 }

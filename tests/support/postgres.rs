@@ -92,10 +92,7 @@ impl Server {
     /// Runs statements, as a superuser.
     pub(crate) fn run(&self, sql: &str) -> String {
         let mut psql = self.command("psql");
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "runbook", "-d", "postgres", "-c", sql])
-            .arg("-h")
-            .arg(&self.folder)
-            .args(["-p", &self.port.to_string()]);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", sql]);
         text(&mut psql).unwrap().trim().to_owned()
     }
 

@@ -226,6 +226,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_than_half_must_be_good_unless_said() {
+        let two_bad = || vec![Answer::text(500, "boom"), Answer::text(500, "boom")];
+        for (more, ok) in [
+            (json!({}), false),
+            (json!({ "samples": 4 }), false),
+            (json!({ "samples": 5 }), true),
+            (json!({ "at_least": 1 }), true),
+            (json!({ "samples": 5, "at_least": 4 }), false),
+        ] {
+            let told = more.to_string();
+            let probed = HttpProbe.run(&saying(two_bad()).await.cx(), params(more)).await;
+            assert_eq!(probed.is_ok(), ok, "{told}");
+        }
+    }
+
+    #[tokio::test]
     async fn the_failure_is_the_usual_one_and_tells_all_that_was_seen() {
         let bench = saying(vec![Answer::text(429, ""), Answer::text(429, ""), Answer::text(500, "boom")]).await;
         let error = HttpProbe.run(&bench.cx(), params(json!({}))).await.unwrap_err();

@@ -16,8 +16,6 @@ use crate::drill::state::{Change, WorldState};
 /// The application's other instance; its key is none of the drill's.
 const OTHER: &str = "ins_drill_other";
 const OTHER_KEY: &str = "sk_test_drill_of_the_other_instance";
-/// The application's id at Svix.
-const AT_SVIX: &str = "app_drill";
 
 /// What happens to the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,8 +134,8 @@ pub(super) fn refused(ask: &Ask, world: &WorldState, refuses_all: bool) -> Optio
 }
 
 /// A link to Svix's pages.
-pub(super) fn svix_url() -> Answer {
-    let key = json!({ "appId": AT_SVIX, "oneTimeToken": "drill_one_time_token", "region": "us" });
+pub(super) fn svix_url(world: &WorldState) -> Answer {
+    let key = json!({ "appId": world.scenario.world.svix.app, "oneTimeToken": "drill_one_time_token", "region": "us" });
     let url = format!("https://app.svix.com/login#key={}", STANDARD.encode(key.to_string()));
     Answer::json(200, &json!({ "svix_url": url }))
 }
@@ -242,6 +240,7 @@ mod tests {
         let mut scenario = scenario(&more);
         scenario.secrets.insert("clerk_platform".into(), "ak_drill".into());
         scenario.secrets.insert("ci".into(), "sk_live_ci".into());
+        scenario.world.clerk.other_keys.push("ci".into());
         WorldState::new(Arc::new(scenario))
     }
 
@@ -282,7 +281,7 @@ mod tests {
 
     #[test]
     fn old_keys_live_as_long_as_was_said_and_then_all_of_them_are_dead() {
-        let mut world = world("other_keys: [ci]");
+        let mut world = world("");
         let (status, body) = rotate(&mut world, json!({ "delay_old_secrets_expiration_hours": 1, "reason": "r" }));
         assert_eq!(status, 200);
         let new = body["instances"][0]["secret_key"].as_str().unwrap().to_owned();
@@ -351,11 +350,12 @@ mod tests {
     fn a_person_changes_keys_in_the_dashboard_at_a_moment() {
         let more = "world: { vercel: { project: shop } }
 timeline:
-  - { at: 1m, clerk_keys: { add: pasted } }
+  - { at: 1m, clerk_keys: { add: vercel } }
   - { at: 2m, clerk_keys: { delete: clerk } }
 ";
         let mut scenario = scenario(more);
-        scenario.secrets.insert("pasted".into(), "sk_live_pasted".into());
+        // A scenario is held against its own secrets; the helper's has no third one.
+        scenario.secrets.insert("vercel".into(), "sk_live_pasted".into());
         let mut world = WorldState::new(Arc::new(scenario));
         let mut seen = Vec::new();
         for minute in ["0s", "1m", "2m"] {
@@ -364,7 +364,7 @@ timeline:
             seen.push([opens(&mut world, "sk_live_pasted"), opens(&mut world, "sk_test_drill")]);
         }
         assert_eq!(seen, [[401, 200], [200, 200], [200, 401]]);
-        assert_eq!(world.happenings[0].what, "the key `pasted` is made in the dashboard");
+        assert_eq!(world.happenings[0].what, "the key `vercel` is made in the dashboard");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn answer(ask: &Ask, world: &WorldState) -> Answer {
                 "workspace_id": "ws_drill",
             }),
         ),
-        ("POST", ["v1", "webhooks", "svix_url"]) => keys::svix_url(),
+        ("POST", ["v1", "webhooks", "svix_url"]) => keys::svix_url(world),
         _ => people::answer(ask, world).unwrap_or_else(|| no(404, "resource_not_found", "There is no such resource.")),
     }
 }

@@ -176,7 +176,11 @@ pub(super) mod tests {
 
     /// A world with everything in it, for the other tests; `more` is appended to the file.
     pub(in super::super) fn scenario(more: &str) -> Scenario {
-        let text = format!("{BASE}{more}");
+        scenario_of(&format!("{BASE}{more}"))
+    }
+
+    /// A scenario of this text.
+    pub(in super::super) fn scenario_of(text: &str) -> Scenario {
         Scenario::read(&Source::new("test.yaml", text)).unwrap_or_else(|findings| {
             panic!("{}", findings.iter().map(|finding| finding.render(false)).collect::<String>())
         })

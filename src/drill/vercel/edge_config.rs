@@ -44,23 +44,22 @@ impl Api<'_> {
         if asked.is_empty() || asked.len() > MOST_ITEMS {
             return Err(bad("`items` holds 1 to 100 items."));
         }
-        let mut items = BTreeMap::new();
+        let (mut set, mut removed) = (BTreeMap::new(), Vec::new());
         for item in asked {
             let item = object(item)?;
             let key = text(item.get("key").unwrap_or(&Value::Null), "key")?;
             let known = self.world.vercel.edge_items.contains_key(&key);
-            let value = match (item.get("operation").and_then(Value::as_str), item.get("value")) {
-                (Some("upsert"), Some(value)) => Some(value.clone()),
-                (Some("create"), Some(value)) if !known => Some(value.clone()),
-                (Some("update"), Some(value)) if known => Some(value.clone()),
-                (Some("delete"), _) if known => None,
+            match (item.get("operation").and_then(Value::as_str), item.get("value")) {
+                (Some("upsert"), Some(value)) => drop(set.insert(key, value.clone())),
+                (Some("create"), Some(value)) if !known => drop(set.insert(key, value.clone())),
+                (Some("update"), Some(value)) if known => drop(set.insert(key, value.clone())),
+                (Some("delete"), _) if known => removed.push(key),
                 (Some("create" | "update" | "delete"), _) => {
                     return Err(no(409, "edge_config_item_conflict", format!("The item `{key}` is not as expected.")));
                 }
                 _ => return Err(bad("`operation` should be `create`, `update`, `upsert` or `delete`.")),
-            };
-            items.insert(key, value);
+            }
         }
-        Ok(Answer::json(200, &json!({ "status": "ok" })).changing([Change::EdgeConfigSet { items }]))
+        Ok(Answer::json(200, &json!({ "status": "ok" })).changing([Change::EdgeConfigSet { set, removed }]))
     }
 }

@@ -29,6 +29,7 @@ impl Desk {
     fn ask_as(&mut self, bearer: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let ask = Ask {
+            idempotency_key: None,
             method: method.into(),
             path: path.into(),
             query: query
@@ -38,7 +39,6 @@ impl Desk {
                 .collect(),
             bearer: Some(bearer.into()),
             body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
-            ..Ask::default()
         };
         let answer = answer(&ask, &self.0);
         let asked = Asked {
@@ -301,6 +301,18 @@ fn an_edge_config_is_read_and_changed_item_by_item() {
     assert_eq!(desk.0.left_standing()[0].to_string(), "item `flag` of the Edge Config was changed");
     assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", set("delete", "flag")).0, 200);
     assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/items", Value::Null).1, json!([]));
+}
+
+#[test]
+fn a_null_in_an_edge_config_is_a_value_that_a_record_keeps() {
+    let mut desk = Desk::set_up("edge_config: { id: ecfg_1 }");
+    let items = json!({ "items": [{ "operation": "upsert", "key": "until", "value": null }] });
+    assert_eq!(desk.ask("PATCH", "/v1/edge-config/ecfg_1/items", items).0, 200);
+    let change = Change::EdgeConfigSet { set: [("until".to_owned(), Value::Null)].into(), removed: Vec::new() };
+    let line = serde_json::to_string(&change).unwrap();
+    assert_eq!(serde_json::from_str::<Change>(&line).unwrap(), change, "{line}");
+    assert_eq!(desk.ask("GET", "/v1/edge-config/ecfg_1/item/until", Value::Null).1["value"], Value::Null);
+    assert_eq!(desk.0.left_standing().len(), 1);
 }
 
 #[test]

@@ -52,9 +52,7 @@ impl Checker<'_> {
     pub(super) fn too_early(&self, place: &Place<'_>, name: &str) -> Option<(String, String)> {
         let late = self.loaded.runbook.secrets.get(name)?.late()?;
         let gives = late.step.as_ref()?;
-        if self.loaded.runbook.step(gives).is_none() {
-            return None;
-        }
+        self.loaded.runbook.step(gives)?;
         let id = place.id;
         if id == gives {
             let may = place.starts_with(&["undo"]);

@@ -104,11 +104,10 @@ impl Fold {
     /// Where nobody said how many users it concerned: at least as many as a step did something about. Of a step that says
     /// both how many `users` it went through and to how many it did something, the latter counts.
     pub(super) fn users_at_least(figures: &[Figure]) -> Option<Users> {
-        let of_users =
-            || figures.iter().filter(|figure| figure.changed && figure.count > 0 && counts_users(&figure.name));
+        let of_users = || figures.iter().filter(|figure| figure.changed && counts_users(&figure.name));
         let says_more = |bare: &Figure| of_users().any(|other| other.step == bare.step && other.name != bare.name);
         let most = of_users()
-            .filter(|figure| words_of(&figure.name).count() > 1 || !says_more(figure))
+            .filter(|figure| figure.count > 0 && (words_of(&figure.name).count() > 1 || !says_more(figure)))
             .max_by_key(|figure| figure.count)?;
         Some(Users { count: most.count, by: most.step.to_string(), at_least: true })
     }

@@ -22,6 +22,9 @@ struct State {
     ends: &'static str,
     looks: usize,
     moved: Option<(String, &'static str)>,
+    /// The move before, which one more look still shows where answers lag.
+    stale: Option<Value>,
+    lags: bool,
     clock: i64,
 }
 
@@ -41,6 +44,8 @@ impl World {
             ends: "succeeded",
             looks: 2,
             moved: None,
+            stale: None,
+            lags: false,
             clock: 1_000_000,
         };
         Self(Arc::new(Mutex::new(state)))
@@ -77,8 +82,11 @@ impl World {
         }
         match line.as_str() {
             "GET /v9/projects/shop" => {
-                let shown = state.project.clone();
-                state.look();
+                let mut shown = state.project.clone();
+                match state.stale.take() {
+                    Some(stale) => shown["lastAliasRequest"] = stale,
+                    None => state.look(),
+                }
                 Answer::json(200, &shown)
             }
             "GET /v7/deployments" => {
@@ -113,6 +121,7 @@ impl State {
             return Answer::json(409, &json!({ "error": { "code": "conflict", "message": "one at a time" } }));
         }
         self.clock += 1;
+        self.stale = self.lags.then(|| self.project["lastAliasRequest"].clone());
         self.project["lastAliasRequest"] = json!({
             "fromDeploymentId": self.project["targets"]["production"]["id"], "toDeploymentId": id, "type": way,
             "jobStatus": "pending", "requestedAt": self.clock,
@@ -215,7 +224,10 @@ async fn a_promote_leaves_the_rolled_back_state_and_does_nothing_twice() {
 #[tokio::test]
 async fn an_earlier_move_to_the_same_deployment_is_not_taken_for_ours() {
     let before = json!({ "toDeploymentId": "dpl_1", "type": "rollback", "jobStatus": "succeeded", "requestedAt": 5 });
-    let world = World::new().with("lastAliasRequest", before).change(|state| state.ends = "failed");
+    let world = World::new().with("lastAliasRequest", before).change(|state| {
+        state.ends = "failed";
+        state.lags = true;
+    });
     let error = Rollback.run(&world.bench().await.cx(), back(json!({ "to": "dpl_1" }))).await.unwrap_err();
     assert_eq!(
         (error.kind, error.message.as_str()),
