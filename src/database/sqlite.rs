@@ -91,7 +91,7 @@ pub fn in_connection(
     let before = transaction.total_changes();
     let table = {
         let mut prepared = transaction.prepare(&sql).map_err(explain)?;
-        let columns = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns = prepared.column_names().map(str::to_owned).collect();
         let mut collector = Collector::new(columns, limits)?;
         let width = collector.columns().len();
         let mut rows = prepared.query(rusqlite::params_from_iter(values)).map_err(explain)?;

@@ -165,7 +165,7 @@ impl Statement {
                 }
             }
             Parameters::Positional(given) => {
-                let has = |wanted: usize| self.pieces.iter().any(|piece| *piece == Piece::Numbered(wanted));
+                let has = |wanted: usize| self.pieces.contains(&Piece::Numbered(wanted));
                 if let Some(unused) = (1..=given.len()).find(|number| !has(*number)) {
                     return Err(StatementError::Unused(format!("${unused}")));
                 }

@@ -355,7 +355,6 @@ mod tests {
         fn ask(&mut self, method: &str, path: &str, body: Value) -> (u16, Value) {
             let url = reqwest::Url::parse(&format!("http://clerk{path}")).unwrap();
             let ask = Ask {
-                idempotency_key: None,
                 method: method.into(),
                 path: url.path().into(),
                 query: url.query_pairs().into_owned().collect(),
