@@ -29,7 +29,6 @@ impl Desk {
     fn ask_as(&mut self, bearer: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let ask = Ask {
-            idempotency_key: None,
             method: method.into(),
             path: path.into(),
             query: query
