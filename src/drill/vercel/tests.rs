@@ -38,6 +38,7 @@ impl Desk {
                 .collect(),
             bearer: Some(bearer.into()),
             body: if body.is_null() { Carried::Nothing } else { Carried::Json(body) },
+            idempotency_key: None,
         };
         let answer = answer(&ask, &self.0);
         let asked = Asked {
