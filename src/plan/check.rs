@@ -348,8 +348,18 @@ impl Checker<'_> {
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    let names = self.registry.names().filter(|name| *name != "shell").collect::<Vec<_>>().join(", ");
-                    format!("there are: {names}, decide; for everything else run a command with `argv`")
+                    let mut families: Vec<&str> = self
+                        .registry
+                        .names()
+                        .filter(|name| *name != "shell")
+                        .filter_map(|name| name.split('.').next())
+                        .collect();
+                    families.dedup();
+                    let families = families.join(", ");
+                    format!(
+                        "there are `decide` and the actions of {families}, which `runbook docs` lists; for everything else \
+                         run a command with `argv`"
+                    )
                 }
             };
             let path = full(at);

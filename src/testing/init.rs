@@ -433,7 +433,13 @@ impl<'m> Maker<'m> {
             }
             missing.retain(|branch| !taken.contains(branch));
             let outputs = played.state.record(&path).and_then(|record| record.outputs.as_ref()).map(Kept::value);
-            ways.push(Way { name: branch_name(&path, branch, outputs.as_ref()), script, played });
+            let name = branch_name(&path, branch, outputs.as_ref());
+            // Several arms may come to the same; then the arm tells the cases apart.
+            let name = match branch {
+                Branch::Arm(arm) if ways.iter().any(|way| way.name == name) => format!("{name}, by arm {}", arm + 1),
+                _ => name,
+            };
+            ways.push(Way { name, script, played });
         }
     }
 }

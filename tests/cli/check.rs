@@ -155,7 +155,13 @@ fn what_ships_passes_and_plans_without_reading_or_writing_anything() {
         .map(|name| format!("runbooks/{name}"))
         .collect();
     assert!(files.len() >= 2);
-    let known = ["project=shop", "app_url=https://shop.example.com", "frontend_host=clerk.example.com"];
+    let known = [
+        "project=shop",
+        "app_url=https://shop.example.com",
+        "frontend_host=clerk.example.com",
+        "since=2026-03-10T15:53:00Z",
+        "endpoint=https://shop.example.com/api/webhooks",
+    ];
     for file in &files {
         assert_eq!(place.run(&["check", file]).code, Some(0), "{file}");
         let text = place.read(file);

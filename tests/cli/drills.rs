@@ -121,7 +121,7 @@ fn an_unknown_scenario_names_those_there_are() {
     shipped(&place);
     let said = place.run(&["drill", "clerk-outage", "--scenario", "nonsense"]);
     assert_eq!(said.code, Some(2));
-    assert!(said.stderr.contains("scenarios: false-alarm, rejected"), "{}", said.stderr);
+    assert!(said.stderr.contains("scenarios: false-alarm, inherited, maintenance"), "{}", said.stderr);
 }
 
 /// What the world saw of writes, and how often each step ended well, after a drill was killed once its log held `kill_at`
@@ -162,7 +162,9 @@ fn killed_at_any_moment_and_resumed_it_does_nothing_twice() {
         assert_eq!(score["outcome"], "succeeded", "killed at {kill_at}");
         assert_eq!(
             score["writes"],
-            serde_json::json!({ "env_created": 3, "env_removed": 3, "deployment_created": 3 }),
+            serde_json::json!({
+                "env_created": 3, "env_removed": 3, "deployment_created": 3, "rolled_back": 1, "promoted": 1
+            }),
             "killed at {kill_at}"
         );
         assert_eq!(score["left_standing"], Value::Array(Vec::new()), "killed at {kill_at}");

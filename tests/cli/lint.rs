@@ -396,7 +396,8 @@ fn a_finding_is_explained_by_its_name() {
 # secret-source
 
 A secret comes from one place: an environment variable or a file. With none it cannot be had, and with two nobody knows
-which one counts.
+which one counts. One that comes to be during the run has a `step`, a `prompt`, or both: then the step's counts if it has
+succeeded.
 
 Wrong:
 

@@ -152,8 +152,10 @@ Parameters (`with`)
   project: text; must be there
       The project's name or id.
       For example `{{ inputs.project }}`.
-  target: one of `production`, `preview`, `development`; `production` unless given
-      The environment to remove them from. Other environments keep them.
+  target: one of `production`, `preview`, `development` or list, each one of `production`,
+      `preview`, `development` or `existing`; `production` unless given
+      The environments to remove them from: one, a list, or `existing` for every row they have.
+      Others keep them.
   names: list of texts; must be there
       The variables' names. One that is not there is no fault.
   team: text
@@ -212,5 +214,8 @@ fn codes_and_topics_are_completed() {
         said(&mut command).stdout
     };
     assert_eq!(complete(&["explain", "unknown-s"]), "unknown-secret\nunknown-stand-in\nunknown-step\n");
-    assert_eq!(complete(&["docs", "vercel.env"]), "vercel.env.remove\nvercel.env.set\n");
+    assert_eq!(
+        complete(&["docs", "vercel.env"]),
+        "vercel.env.get\nvercel.env.list\nvercel.env.remove\nvercel.env.set\n"
+    );
 }

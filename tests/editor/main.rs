@@ -83,7 +83,7 @@ fn inside_with_exactly_the_fields_of_the_action_are_offered() {
     assert_eq!(remaining, ["deadline", "rolling", "secret", "target", "team"]);
     let health =
         labels(&mut server, &step("run: x\nundo:\n  run: y\n  verify:\n    uses: clerk.ping\n    with:\n      ‸"));
-    assert_eq!(health, ["secret", "timeout"]);
+    assert_eq!(health, ["every", "samples", "secret", "timeout"]);
 
     let inner = server.offered(&step("uses: http.get\nwith:\n  url: x\n  expect:\n    ‸"));
     assert_eq!(inner["status"], "The status, or a list of them.");
@@ -118,7 +118,7 @@ fn a_field_under_the_pointer_is_explained() {
         ),
         (
             "uses: vercel.env.set\nwith:\n  tar‸get: preview\n  project: x\n  values: { A: b }",
-            &["The environment the variables are for.", "* `preview`: Deployments of branches."],
+            &["The environments the variables are for", "* `preview`: Deployments of branches."],
         ),
         ("uses: http.g‸et\nwith: { url: x }", &["Asks an address", "It only looks.", "- `status`: The status"]),
         ("run: x\neffect‸: read", &["* `read`: It only looks", "* `write`: It changes something"]),
@@ -250,10 +250,13 @@ fn mistakes_around_the_steps_are_marked_too() {
             format!("runbook: a\ninputs: {{ a: {{ type: url, values: [b] }} }}\n{steps}"),
             vec!["values: `values` belong to the type `enum`"],
         ),
-        (format!("runbook: a\nsecrets: {{ a: {{}} }}\n{steps}"), vec!["a: a secret has one source: `env` or `file`"]),
+        (
+            format!("runbook: a\nsecrets: {{ a: {{}} }}\n{steps}"),
+            vec!["a: a secret has one source: `env`, `file`, or `step` and `prompt`"],
+        ),
         (
             format!("runbook: a\nsecrets: {{ a: {{ env: A, file: b }} }}\n{steps}"),
-            vec!["file: a secret has one source: `env` or `file`"],
+            vec!["file: a secret has one source: `env`, `file`, or `step` and `prompt`"],
         ),
     ];
     for (text, expected) in cases {

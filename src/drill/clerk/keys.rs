@@ -259,7 +259,7 @@ mod tests {
             method: ask.method.clone(),
             path: ask.path.clone(),
             status: Some(answer.status),
-            why: answer.why,
+            why: answer.why.or((answer.status >= 400).then_some(Why::Rules)),
             changes: answer.changes.clone(),
         };
         let line = serde_json::to_string(&asked).unwrap();

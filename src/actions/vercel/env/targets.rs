@@ -34,6 +34,7 @@ impl EnvTarget {
 /// One environment, several, or wherever the variable is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(transform = undescribed)]
 pub enum EnvTargets {
     /// One environment.
     One(EnvTarget),
@@ -41,6 +42,14 @@ pub enum EnvTargets {
     Several(Vec<EnvTarget>),
     /// Every row the variable has, those of branches and of the team's own environments too.
     Wherever(Existing),
+}
+
+/// An editor shows the words of the first way to write it instead of those of the field, which say more.
+fn undescribed(schema: &mut schemars::Schema) {
+    let ways = schema.get_mut("anyOf").and_then(serde_json::Value::as_array_mut);
+    for way in ways.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+        way.remove("description");
+    }
 }
 
 /// The word for "wherever it is".
