@@ -401,6 +401,7 @@ impl<'m> Maker<'m> {
             let taken = taken(&way.played);
             missing.retain(|branch| !taken.contains(branch));
         }
+        self.other_inputs(base, &mut missing, ways);
         // Only what comes before can change it.
         let before = self.before_branches();
         let others: Vec<(StepPath, Vec<Answer>)> = (0..self.steps.len())
@@ -440,6 +441,37 @@ impl<'m> Maker<'m> {
                 _ => name,
             };
             ways.push(Way { name, script, played });
+        }
+    }
+}
+
+impl Maker<'_> {
+    /// Every other word that an input takes, where it leads to a branch that nothing else has taken.
+    fn other_inputs(&mut self, base: &Script, missing: &mut BTreeSet<(StepPath, Branch)>, ways: &mut Vec<Way>) {
+        for (name, input) in &self.loaded.runbook.inputs {
+            let words: Vec<Value> = match input.kind {
+                InputType::Enum => input.values.iter().map(|word| json!(word)).collect(),
+                InputType::Boolean => vec![json!(true), json!(false)],
+                InputType::String | InputType::Integer | InputType::Duration | InputType::Url => Vec::new(),
+            };
+            for word in words {
+                if missing.is_empty() || self.played > MOST_TRIES {
+                    return;
+                }
+                let mut script = base.clone();
+                script.inputs.insert(name.clone(), word.clone());
+                let Ok(plan) = build(self.loaded, self.around.registry, &script.inputs) else { continue };
+                let plan = Arc::new(plan.in_folder(self.plan.folder()));
+                self.played += 1;
+                let played = play(&plan, &script, &self.around);
+                let taken = taken(&played);
+                if played.ended.is_err() || missing.is_disjoint(&taken) {
+                    continue;
+                }
+                missing.retain(|branch| !taken.contains(branch));
+                let word = word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+                ways.push(Way { name: format!("with {name} {word}"), script, played });
+            }
         }
     }
 }
@@ -646,6 +678,11 @@ impl Maker<'_> {
             let ran_here = |path: &StepPath| {
                 way.played.state.records().any(|(known, record)| plain(known) == path.as_str() && has_begun(record))
             };
+            let inputs = way.script.inputs.iter().filter(|(name, value)| base.inputs.get(*name) != Some(value));
+            let inputs: Vec<String> = inputs.map(|(name, value)| format!("{name}: {}", flow(value))).collect();
+            if !inputs.is_empty() {
+                let _ = writeln!(out, "    inputs: {{ {} }}", inputs.join(", "));
+            }
             let steps = way.script.steps.iter().filter(|(path, answers)| ran_here(path) && differs(path, answers));
             self.section(&mut out, "steps", "    ", steps.map(|(path, answers)| (path, self.answer(path, answers))));
             let voices = way.script.gates.iter().filter(|(path, voices)| {

@@ -41,7 +41,9 @@ impl Screen {
     }
 
     pub(crate) fn waits_for(&self, words: &str) {
-        until(words, || self.shown.lock().unwrap().contains(words));
+        let shown = || self.shown.lock().unwrap();
+        let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| until(words, || shown().contains(words))));
+        assert!(came.is_ok(), "{words:?} never came: {}", shown());
     }
 
     pub(crate) fn types(&mut self, line: &str) {

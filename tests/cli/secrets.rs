@@ -73,6 +73,10 @@ fn a_kill_while_somebody_types_leaves_nothing_in_doubt() {
     place.write("code.yaml", CODE);
     let mut screen = Screen::of(&place, &["run", "code", "--yes"]);
     screen.waits_for(PROMPT);
+    // The question may be there a moment before the first line of the log is.
+    until("the run has begun", || {
+        place.log_path().and_then(|path| std::fs::read(path).ok()).is_some_and(|log| log.contains(&b'\n'))
+    });
     screen.child().kill().unwrap();
     screen.ends();
     let mut screen = Screen::of(&place, &["resume", "last"]);

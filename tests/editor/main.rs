@@ -118,7 +118,7 @@ fn a_field_under_the_pointer_is_explained() {
         ),
         (
             "uses: vercel.env.set\nwith:\n  tar‸get: preview\n  project: x\n  values: { A: b }",
-            &["The environments the variables are for", "* `preview`: Deployments of branches."],
+            &["The environment the variables are for.", "* `preview`: Deployments of branches."],
         ),
         ("uses: http.g‸et\nwith: { url: x }", &["Asks an address", "It only looks.", "- `status`: The status"]),
         ("run: x\neffect‸: read", &["* `read`: It only looks", "* `write`: It changes something"]),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::Row;
 use crate::action::{ActionError, ErrorKind};
 
-/// The environment that a variable is for.
+/// The environment the variables are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvTarget {
