@@ -354,7 +354,7 @@ timeline:
   - { at: 2m, clerk_keys: { delete: clerk } }
 ";
         let mut scenario = scenario(more);
-        // A scenario is held against its own secrets; the helper's has no third one.
+        // A scenario is held against its own secrets; the plain one of the tests has no third one.
         scenario.secrets.insert("vercel".into(), "sk_live_pasted".into());
         let mut world = WorldState::new(Arc::new(scenario));
         let mut seen = Vec::new();
