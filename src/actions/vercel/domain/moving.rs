@@ -7,6 +7,7 @@ use super::super::watch::Watch;
 use super::super::{Scope, Vercel, id_segment};
 use super::Project;
 use crate::action::{ActionContext, ActionError, ErrorKind, Undone};
+use crate::base::HumanDuration;
 use crate::http::Request;
 
 /// How often to try again when something else moves the domain at the same time.
@@ -47,7 +48,7 @@ impl Remembered {
         cx.checkpoint().map(Self::read).transpose()
     }
 
-    pub(super) fn read(checkpoint: &serde_json::Value) -> Result<Self, ActionError> {
+    fn read(checkpoint: &serde_json::Value) -> Result<Self, ActionError> {
         Self::deserialize(checkpoint).map_err(|error| {
             let reason = format!("what an earlier try recorded cannot be read: {error}");
             ActionError::new(ErrorKind::Internal, reason)
@@ -151,12 +152,7 @@ impl Vercel<'_> {
     }
 
     /// How a move in doubt ended, as far as the project tells.
-    pub(super) async fn has_moved(
-        &self,
-        watch: &Watch,
-        remembered: &Remembered,
-        way: Way,
-    ) -> Result<bool, ActionError> {
+    async fn has_moved(&self, watch: &Watch, remembered: &Remembered, way: Way) -> Result<bool, ActionError> {
         let to = &remembered.to;
         let project = self.project(watch).await?;
         if project.moving().is_some_and(|moving| moving.is(to, way)) {
@@ -170,7 +166,7 @@ impl Vercel<'_> {
     }
 
     /// Points the domain back at what served before.
-    pub(super) async fn move_back(&self, watch: &Watch, remembered: &Remembered) -> Result<Undone, ActionError> {
+    async fn move_back(&self, watch: &Watch, remembered: &Remembered) -> Result<Undone, ActionError> {
         let project = self.project(watch).await?;
         let unchanged = |summary: String, left: Option<String>| Undone { summary, left: left.into_iter().collect() };
         let Some(from) = &remembered.from else {
@@ -192,6 +188,37 @@ impl Vercel<'_> {
         });
         Ok(unchanged(format!("{from} serves again"), left))
     }
+}
+
+/// What a try in doubt was to do, when it has happened.
+pub(super) async fn moved(
+    cx: &ActionContext,
+    scope: Scope<'_>,
+    secret: &str,
+    deadline: HumanDuration,
+    way: Way,
+) -> Result<Option<Remembered>, ActionError> {
+    // What is to happen is recorded before it is asked for.
+    let Some(remembered) = Remembered::known(cx)? else { return Ok(None) };
+    let vercel = Vercel::new(cx, scope, secret)?;
+    let moved = vercel.has_moved(&Watch::new(cx, deadline.0), &remembered, way).await?;
+    Ok(moved.then_some(remembered))
+}
+
+/// Undoes a move of the domain, by what its step recorded.
+pub(super) async fn moved_back(
+    cx: &ActionContext,
+    scope: Scope<'_>,
+    secret: &str,
+    deadline: HumanDuration,
+    checkpoint: Option<&serde_json::Value>,
+) -> Result<Undone, ActionError> {
+    let Some(checkpoint) = checkpoint else {
+        return Ok(Undone { summary: "nothing had been moved".to_owned(), left: Vec::new() });
+    };
+    let remembered = Remembered::read(checkpoint)?;
+    let vercel = Vercel::new(cx, scope, secret)?;
+    vercel.move_back(&Watch::new(cx, deadline.0), &remembered).await
 }
 
 /// Says what a refusal means for a move of the domain, and what can be done instead.

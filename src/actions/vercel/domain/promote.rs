@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::watch::Watch;
 use super::super::{Scope, Vercel, default_secret};
-use super::moving::Remembered;
+use super::moving::{Remembered, moved, moved_back};
 use super::{Project, Way, rolling};
 use crate::action::{Action, ActionContext, ActionError, Done, Effect, Intent, Need, Probed, Replay, Undone};
 use crate::base::HumanDuration;
@@ -113,11 +113,8 @@ impl Action for Promote {
         cx: &ActionContext,
         params: VercelPromoteParams,
     ) -> Result<Probed<VercelPromoteOutput>, ActionError> {
-        // What is to happen is recorded before it is asked for.
-        let Some(remembered) = Remembered::known(cx)? else { return Ok(Probed::DidNotHappen) };
-        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
-        let moved = vercel.has_moved(&Watch::new(cx, params.deadline.0), &remembered, Way::Promote).await?;
-        Ok(if moved { Probed::Happened(output(remembered)) } else { Probed::DidNotHappen })
+        let moved = moved(cx, params.scope(), &params.secret, params.deadline, Way::Promote).await?;
+        Ok(moved.map_or(Probed::DidNotHappen, |remembered| Probed::Happened(output(remembered))))
     }
 
     async fn undo(
@@ -126,11 +123,6 @@ impl Action for Promote {
         params: VercelPromoteParams,
         done: Done<VercelPromoteOutput>,
     ) -> Result<Undone, ActionError> {
-        let Some(checkpoint) = &done.checkpoint else {
-            return Ok(Undone { summary: "nothing had been moved".to_owned(), left: Vec::new() });
-        };
-        let remembered = Remembered::read(checkpoint)?;
-        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
-        vercel.move_back(&Watch::new(cx, params.deadline.0), &remembered).await
+        moved_back(cx, params.scope(), &params.secret, params.deadline, done.checkpoint.as_ref()).await
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::deployments::{Filter, Listed};
 use super::super::watch::Watch;
 use super::super::{Scope, Vercel, default_secret};
-use super::moving::Remembered;
+use super::moving::{Remembered, moved, moved_back};
 use super::promote::default_deadline;
 use super::{Project, Way};
 use crate::action::{
@@ -191,10 +191,8 @@ impl Action for Rollback {
         cx: &ActionContext,
         params: VercelRollbackParams,
     ) -> Result<Probed<VercelRollbackOutput>, ActionError> {
-        let Some(remembered) = Remembered::known(cx)? else { return Ok(Probed::DidNotHappen) };
-        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
-        let moved = vercel.has_moved(&Watch::new(cx, params.deadline.0), &remembered, Way::Rollback).await?;
-        Ok(if moved { Probed::Happened(output(remembered)) } else { Probed::DidNotHappen })
+        let moved = moved(cx, params.scope(), &params.secret, params.deadline, Way::Rollback).await?;
+        Ok(moved.map_or(Probed::DidNotHappen, |remembered| Probed::Happened(output(remembered))))
     }
 
     async fn undo(
@@ -203,12 +201,7 @@ impl Action for Rollback {
         params: VercelRollbackParams,
         done: Done<VercelRollbackOutput>,
     ) -> Result<Undone, ActionError> {
-        let Some(checkpoint) = &done.checkpoint else {
-            return Ok(Undone { summary: "nothing had been moved".to_owned(), left: Vec::new() });
-        };
-        let remembered = Remembered::read(checkpoint)?;
-        let vercel = Vercel::new(cx, params.scope(), &params.secret)?;
-        vercel.move_back(&Watch::new(cx, params.deadline.0), &remembered).await
+        moved_back(cx, params.scope(), &params.secret, params.deadline, done.checkpoint.as_ref()).await
     }
 }
 
